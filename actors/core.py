@@ -1,0 +1,210 @@
+"""Commit log, index view and subscriptions of a laptop deployment in one process (design D16).
+
+Composes the parts and speaks the messages below; each part could be a process of its own. Order at a
+publish: the view has folded the batch, then subscriptions have compared it, then the stream is pushed,
+then callers are answered. So whoever hears of a ts can read it.
+
+Messages (method: arguments -> answer):
+    commit: reads, body           -> ["committed", ts] | ["conflict", ts, index id, source] | ["too_old"]
+    register: key, reads, ts      -> ["valid", through ts] | ["invalidated", ts]
+    unregister: keys              -> none
+    listen:                       -> [published ts, view folder, generation, epoch]; then pushes
+                                     stream(published ts, [[key, ts, reason], ...])
+    latest_ts:                    -> ts
+    status: / arm: label, passes  -> for operators and tests
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from actors.commit_log import CommitLog
+from actors.index_shard import IndexShard
+from actors.maintenance import Maintenance
+from actors.projections.subscriptions import Subscriptions, ValidThrough
+from actors.runtime import Client, Pauses
+from functions.system.bootstrap import bootstrap_body
+from functions.system.tables import CATALOG_TABLETS
+from log import limits
+from log.committer import NANOSECONDS, Commit, CommitRequest, Committer, TooOld
+from log.errors import internal_server_error
+from log.read_set import ReadSet
+from log.record import CommitBody, Record, RecordKind
+from log.store import LogStore
+from log.write_log import Conflict
+
+_logger = logging.getLogger(__name__)
+
+
+class Core:
+    """actors.runtime.Actor. `start` brings it up to the log; `stop` leaves a trusted view behind."""
+
+    def __init__(
+        self,
+        store: LogStore,
+        views_folder: Path,
+        now_ns: Callable[[], int],
+        stop_process: Callable[[BaseException], None],
+    ) -> None:
+        self.pauses = Pauses()
+        self._store, self._now_ns, self._stop_process = store, now_ns, stop_process
+        self._shard = IndexShard(views_folder, self.pauses)
+        self._subscriber_numbers = itertools.count(1)
+        self._owner_of: dict[int, tuple[Client, int]] = {}  # subscriber -> (connection, its key)
+        self._numbers_of: dict[Client, dict[int, int]] = {}  # connection -> key -> subscriber
+        self._listeners: dict[Client, None] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.records_replayed = 0
+
+    async def start(self) -> None:
+        self.records_replayed = self._shard.catch_up(self._store)
+        epoch = self._store.claim_epoch()
+        end = self._store.end()
+        recent = _recent_commits(self._store, end.seq, self._now_ns())
+        committer = Committer(end, epoch, CATALOG_TABLETS, self._now_ns(), recent)
+        self._subscriptions = Subscriptions(end.ts, CATALOG_TABLETS)
+        self._log = CommitLog(
+            self._store, committer, [self._shard, self], self._now_ns, self._stop_process, self.pauses
+        )
+        self._maintenance = Maintenance(self._shard, self._log, self._now_ns)
+        await self._log.flush()
+        if end.seq == 0:
+            await self._bootstrap()
+        for job in (self._prune_forever, self._maintenance.run):
+            self._tasks.append(asyncio.create_task(self._guarded(job)))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._log.flush()
+        self._shard.close(clean=True)
+        self._store.close()
+
+    # --- actors.runtime.Actor -----------------------------------------------------------------------
+
+    async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
+        if method == "commit":
+            return await self._commit(*arguments)
+        if method == "register":
+            return self._register(client, *arguments)
+        if method == "unregister":
+            return self._unregister(client, arguments[0])
+        if method == "listen":
+            self._listeners[client] = None
+            folder = str(self._shard.view_folder)
+            return [self._log.published_ts, folder, self._shard.generation, self._log.epoch]
+        if method == "latest_ts":
+            return self._log.published_ts
+        if method == "status":
+            return self.status()
+        if method == "arm":
+            return self.pauses.arm(*arguments)
+        raise internal_server_error()
+
+    def disconnected(self, client: Client) -> None:
+        self._listeners.pop(client, None)
+        for subscriber in self._numbers_of.pop(client, {}).values():
+            del self._owner_of[subscriber]
+            self._subscriptions.unregister(subscriber)
+
+    # --- committing ---------------------------------------------------------------------------------
+
+    async def _commit(self, reads: bytes, encoded: bytes) -> list[Any]:
+        request = CommitRequest(ReadSet.decode(reads), CommitBody.decode(encoded), encoded)
+        outcome = await self._log.commit(request)
+        if isinstance(outcome, Conflict):
+            return ["conflict", outcome.ts, outcome.index_id, outcome.source]
+        if isinstance(outcome, TooOld):
+            return ["too_old"]
+        return ["committed", outcome]
+
+    def follow(self, commits: Sequence[Commit]) -> None:
+        """actors.commit_log.Follower: compare with the subscriptions, then push the stream."""
+        hits: dict[Client, list[list[Any]]] = {client: [] for client in self._listeners}
+        for commit in commits:
+            source = commit.body.trace.path
+            for hit in self._subscriptions.advance(commit.ts, source, commit.body.writes):
+                client, key = self._owner_of.pop(hit.subscriber)
+                del self._numbers_of[client][key]
+                hits.setdefault(client, []).append([key, hit.ts, hit.source])
+            if any(write.tablet_id in CATALOG_TABLETS for write in commit.body.writes):
+                self._maintenance.wake()
+        for client, invalidations in hits.items():
+            client.push("stream", commits[-1].ts, invalidations)
+
+    # --- subscriptions ------------------------------------------------------------------------------
+
+    def _register(self, client: Client, key: int, reads: bytes, ts: int) -> list[Any]:
+        numbers = self._numbers_of.setdefault(client, {})
+        subscriber = next(self._subscriber_numbers)
+        answer = self._subscriptions.register(subscriber, ReadSet.decode(reads), ts)
+        if not isinstance(answer, ValidThrough):
+            return ["invalidated", answer.ts]
+        numbers[key] = subscriber
+        self._owner_of[subscriber] = (client, key)
+        return ["valid", answer.ts]
+
+    def _unregister(self, client: Client, keys: Sequence[int]) -> None:
+        numbers = self._numbers_of.get(client, {})
+        for key in keys:
+            subscriber = numbers.pop(key, None)
+            if subscriber is not None:
+                del self._owner_of[subscriber]
+                self._subscriptions.unregister(subscriber)
+
+    # --- housekeeping -------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "role": "core",
+            "epoch": self._log.epoch,
+            "seq": self._shard.applied_seq,
+            "published_ts": self._log.published_ts,
+            "lag_ms": (self._log.published_ts - self._shard.applied_ts) / 1e6,
+            "batches_synced": self._log.batches_synced,
+            "records_synced": self._log.records_synced,
+            "records_replayed": self.records_replayed,
+            "subscriptions": len(self._subscriptions),
+            **self._shard.statistics(),
+        }
+
+    async def _bootstrap(self) -> None:
+        begin_ts = self._log.published_ts
+        body = bootstrap_body(begin_ts, float(self._now_ns() // 1_000_000))
+        reads = ReadSet()
+        reads.reads_catalog = True
+        await self._log.commit(CommitRequest(reads, body, body.encode()))
+
+    async def _prune_forever(self) -> None:
+        while True:
+            await asyncio.sleep(limits.PRUNE_SECONDS)
+            while self._shard.prune(self._now_ns()):
+                await asyncio.sleep(0)
+
+    async def _guarded(self, job: Callable[[], Awaitable[None]]) -> None:
+        """A background job that fails is a defect of the process that owns the state."""
+        try:
+            await job()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as failure:
+            _logger.exception("a background job failed")
+            self._stop_process(failure)
+
+
+def _recent_commits(store: LogStore, last_seq: int, now_ns: int) -> tuple[Commit, ...]:
+    """The commits a resent call may still ask about: those of the write window's last part."""
+    oldest_ts = now_ns - limits.WRITE_WINDOW_SECONDS_MIN * NANOSECONDS
+    first_seq = max(1, last_seq - limits.RECALLED_RECORDS_MAX + 1)
+    recent: list[Record] = [record for record in store.read_from(first_seq) if record.ts >= oldest_ts]
+    return tuple(
+        Commit(record, CommitBody.decode(record.body))
+        for record in recent
+        if record.kind is RecordKind.COMMIT
+    )

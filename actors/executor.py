@@ -1,0 +1,424 @@
+"""Runs functions: reads the node's view in place, proposes commits to the core, retries on conflict.
+
+JavaScript runs on the loop's own thread, one call at a time; while a commit is on its way the next call
+runs. Snapshots, catalogs and images are found here, rules are in functions/.
+
+Messages (method: arguments -> answer):
+    run: call (a list, see RunCall), ts | None   -> outcome (a list, see `_outcome_fields`)
+    operate: name, body (JSON bytes)             -> JSON bytes
+    status:                                      -> for operators
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
+
+from actors.node_reader import NodeReader
+from actors.runtime import Client, ConnectionLost, Peer
+from functions.catalog import Catalog
+from functions.determinism import SEED_BYTES, CallClock, SeededBytes
+from functions.images import Images
+from functions.invocation import Invocation, Runner, RunOutcome
+from functions.isolate import Engine
+from functions.outcome import JsError
+from functions.path import FunctionPath, parse_function_path
+from functions.query import CursorCodec
+from functions.syscalls import Observed
+from functions.system.operation import SystemContext
+from functions.transaction import Transaction
+from log import limits, values
+from log.errors import BackendError, ErrorKind, internal_server_error, mutation_conflict, not_supported_yet
+from log.identity import Identity
+from log.keys import encode_items
+from log.record import CallTrace
+
+_SESSION_TABLE = "_session_requests"
+_SESSION_INDEX = "by_session_id_and_request_id"
+
+
+@dataclass(frozen=True, slots=True)
+class RunCall:
+    """One call as it travels; the order of fields is the wire form."""
+
+    udf_type: str | None  # "Query" | "Mutation" | "Action" | None = whatever it is
+    path: str
+    component: str
+    args: bytes
+    identity_kind: str
+    identity_attributes: bytes | None
+    request_id: str
+    journal: str | None
+    call_id: bytes
+    session_id: str | None
+    session_request: int | None
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.identity_kind, self.identity_attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSettings:
+    """What an executor needs to know of the deployment."""
+
+    instance_name: str
+    instance_secret: bytes
+    cloud_origin: str
+    site_origin: str
+
+    @property
+    def system_environment(self) -> dict[str, str]:
+        return {"CONVEX_CLOUD_URL": self.cloud_origin, "CONVEX_SITE_URL": self.site_origin}
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A run and the ts it belongs to: the snapshot of a query, the commit of a mutation."""
+
+    outcome: RunOutcome
+    ts: int
+    reads: bytes = b""
+
+
+class Executor:
+    """actors.runtime.Actor. `connect` gives it a core, again after the core was replaced."""
+
+    def __init__(self, engine: Engine, settings: ExecutorSettings, now_ns: Callable[[], int]) -> None:
+        self._engine, self._settings, self._now_ns = engine, settings, now_ns
+        self._codec = CursorCodec(settings.instance_secret)
+        self._images = Images(engine, settings.system_environment)
+        deployment = {"name": settings.instance_name, "region": None, "class": "self-hosted"}
+        self._runner = Runner(engine, self._images, self._codec, deployment)
+        self._reader = NodeReader()
+        self._core: Peer | None = None
+        self._core_changed = asyncio.Event()
+        self._random = random.Random()
+        self.calls_run = 0
+        self.conflicts_met = 0
+
+    async def connect(self, core: Peer) -> None:
+        """Use this core from now on; calls that lost the previous one ask it about their commits."""
+        published_ts, folder, _generation, _epoch = await core.call("listen")
+        self._reader.attach(published_ts, Path(folder))
+        self._core = core
+        self._core_changed.set()
+        self._core_changed = asyncio.Event()
+
+    def pushed(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """actors.runtime.PushHandler of the connection to the core."""
+        if event == "stream":
+            self._reader.advance(arguments[0])
+
+    # --- actors.runtime.Actor -----------------------------------------------------------------------
+
+    async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
+        if method == "run":
+            started = time.perf_counter()
+            ended = await self._run(RunCall(*arguments[0]), arguments[1])
+            return _outcome_fields(ended, time.perf_counter() - started)
+        if method == "operate":
+            return await self._operate(*arguments)
+        if method == "status":
+            return self.status()
+        raise internal_server_error()
+
+    def disconnected(self, client: Client) -> None:
+        """Nothing is kept for a connection; a running call ends and its answer is dropped."""
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "role": "executor",
+            "published_ts": self._reader.published_ts,
+            "calls_run": self.calls_run,
+            "conflicts_met": self.conflicts_met,
+        }
+
+    # --- calls --------------------------------------------------------------------------------------
+
+    async def _run(self, call: RunCall, ts: int | None) -> _Ended:
+        self.calls_run += 1
+        path = parse_function_path(call.path)
+        if path.is_system:
+            return await self._run_system(call, path, ts)
+        udf_type = call.udf_type or self._type_of(path)
+        if udf_type == "Mutation":
+            return await self._run_mutation(call, path)
+        if udf_type == "Action":
+            raise not_supported_yet("Running actions")
+        return await self._run_query(call, path, ts)
+
+    def _type_of(self, path: FunctionPath) -> str:
+        """What an untyped call is; an unknown function is treated as a query, whose lookup refuses it."""
+        snapshot = self._reader.snapshot(self._reader.published_ts)
+        module = self._reader.catalog(snapshot).modules.get(path.module)
+        function = module.functions.get(path.function) if module is not None else None
+        return function.udf_type if function is not None else "Query"
+
+    async def _run_query(self, call: RunCall, path: FunctionPath, ts: int | None) -> _Ended:
+        transaction, clock, seed = await self._begin(ts, is_read_only=True)
+        outcome = self._runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
+        return _Ended(outcome, transaction.begin_ts, transaction.reads.encode())
+
+    async def _run_mutation(self, call: RunCall, path: FunctionPath) -> _Ended:
+        """Run and commit, again from a newer snapshot when something it read was overwritten."""
+        conflict: _Conflicted | None = None
+        for attempt in range(limits.MUTATION_ATTEMPTS_MAX):
+            if conflict is not None:
+                await self._wait_before_retry(attempt, conflict)
+            transaction, clock, seed = await self._begin(None, is_read_only=False)
+            recorded = _recorded_outcome(transaction, call)
+            if recorded is not None:
+                return recorded
+            outcome = self._runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
+            if outcome.error is not None:
+                return _Ended(outcome, transaction.begin_ts)
+            _record_outcome(transaction, call, outcome)
+            if not transaction.has_writes:
+                return _Ended(outcome, transaction.begin_ts)
+            trace = _trace_of(call, seed, clock, outcome)
+            committed = await self._commit(transaction, call.call_id, trace)
+            if isinstance(committed, int):
+                return _Ended(outcome, committed)
+            conflict = committed
+            self.conflicts_met += 1
+        assert conflict is not None
+        raise mutation_conflict(self._table_of(transaction.catalog, conflict), conflict.who(path))
+
+    async def _wait_before_retry(self, attempt: int, conflict: _Conflicted) -> None:
+        """The first retry starts as soon as the winner is visible; later ones back off (spec 04 1.9)."""
+        if attempt > 1:
+            seconds_max = min(0.1 * 2 ** (attempt - 2), 2.0)
+            await asyncio.sleep(self._random.random() * seconds_max)
+        await self._reader.wait_published(conflict.ts)
+
+    def _table_of(self, catalog: Catalog, conflict: _Conflicted) -> str | None:
+        for table in catalog.tables.values():
+            if any(index.index_id == conflict.index_id for index in table.indexes):
+                return table.name
+        return None
+
+    async def _begin(self, ts: int | None, *, is_read_only: bool) -> tuple[Transaction, CallClock, bytes]:
+        reader = self._reader
+        begin_ts = reader.published_ts if ts is None else ts
+        if begin_ts > reader.published_ts:
+            await reader.wait_published(begin_ts)
+        snapshot = reader.snapshot(begin_ts)
+        clock, seed = CallClock.at(self._now_ns(), begin_ts), os.urandom(SEED_BYTES)
+        transaction = Transaction(
+            snapshot,
+            reader.catalog(snapshot),
+            now_ms=clock.creation_ms,
+            random_bytes=SeededBytes(seed, b"ids"),
+            is_read_only=is_read_only,
+        )
+        return transaction, clock, seed
+
+    async def _commit(self, transaction: Transaction, call_id: bytes, trace: CallTrace) -> int | _Conflicted:
+        """Propose; when the core is lost on the way, ask its successor with the same call id (D3)."""
+        reads = transaction.reads.encode()
+        body = transaction.commit_body(call_id, _with_reads(trace, reads)).encode()
+        while True:
+            core, changed = self._core, self._core_changed
+            assert core is not None
+            try:
+                answer = await core.call("commit", reads, body)
+            except ConnectionLost:
+                await changed.wait()
+                continue
+            if answer[0] == "committed":
+                self._reader.advance(answer[1])
+                return answer[1]
+            if answer[0] == "conflict":
+                return _Conflicted(answer[1], answer[2], answer[3])
+            return _Conflicted(self._reader.published_ts, None, "")
+
+    # --- system functions ---------------------------------------------------------------------------
+
+    async def _run_system(self, call: RunCall, path: FunctionPath, ts: int | None) -> _Ended:
+        function = SYSTEM_FUNCTIONS.get(path.canonical)
+        if function is None or not call.identity.is_admin:
+            text = f"Could not find public function for '{path.display}'."
+            return _Ended(
+                RunOutcome(None, JsError(text + "\n"), "Query", observed=Observed(identity=True)), 0
+            )
+        arguments = values.loads(call.args)
+        args = arguments[0] if isinstance(arguments, list) and arguments else {}
+
+        def run(transaction: Transaction, context: SystemContext) -> bytes:
+            return values.dumps(function.run(transaction, args, context))
+
+        is_query = function.udf_type == "Query"
+        try:
+            if is_query:
+                transaction, _clock, _seed = await self._begin(ts, is_read_only=True)
+                value, reads = run(transaction, self._system_context()), transaction.reads.encode()
+                end_ts = transaction.begin_ts
+            else:
+                value, end_ts = await self._transact(path.canonical, call.call_id, run)
+                reads = b""
+        except BackendError as refusal:
+            if refusal.kind is not ErrorKind.BAD_REQUEST:
+                raise
+            error = JsError(f"Uncaught Error: {refusal.message}\n")
+            return _Ended(RunOutcome(None, error, function.udf_type, observed=Observed()), 0)
+        outcome = RunOutcome(value, None, function.udf_type, observed=Observed(time=not is_query))
+        return _Ended(outcome, end_ts, reads)
+
+    async def _operate(self, name: str, body: bytes) -> bytes:
+        """An HTTP operation: prepared once, then applied in a transaction, again after a conflict."""
+        operation = OPERATIONS.get(name)
+        if operation is None:
+            raise not_supported_yet(f"The operation {name}")
+        tree = orjson.loads(body)
+        prepared: Any = None
+        if operation.prepare is not None:
+            transaction, _clock, _seed = await self._begin(None, is_read_only=True)
+            prepared = operation.prepare(transaction, tree, self._system_context())
+
+        def run(transaction: Transaction, context: SystemContext) -> bytes:
+            return orjson.dumps(operation.run(transaction, tree, prepared, context))
+
+        answer, _ts = await self._transact(f"_system/{name}", os.urandom(16), run)
+        return answer
+
+    async def _transact(
+        self, source: str, call_id: bytes, run: Callable[[Transaction, SystemContext], bytes]
+    ) -> tuple[bytes, int]:
+        for attempt in range(limits.SYSTEM_ATTEMPTS_MAX):
+            transaction, clock, seed = await self._begin(None, is_read_only=False)
+            answer = run(transaction, self._system_context())
+            if not transaction.has_writes:
+                return answer, transaction.begin_ts
+            trace = CallTrace(path=source, identity="system", seed=seed, now_ms=clock.now_ms)
+            committed = await self._commit(transaction, call_id, trace)
+            if isinstance(committed, int):
+                return answer, committed
+            await self._wait_before_retry(attempt + 1, committed)
+        raise mutation_conflict(None, None)
+
+    def _system_context(self) -> SystemContext:
+        settings = self._settings
+        return SystemContext(
+            engine=self._engine,
+            instance_name=settings.instance_name,
+            cloud_origin=settings.cloud_origin,
+            site_origin=settings.site_origin,
+            now_ns=self._now_ns(),
+            random_bytes=os.urandom,
+            codec=self._codec,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Conflicted:
+    """A refused commit: what the loser read was written at `ts` by `source`."""
+
+    ts: int
+    index_id: bytes | None
+    source: str
+
+    def who(self, path: FunctionPath) -> str | None:
+        """The middle of the specified text (spec 04 1.9)."""
+        if not self.source:
+            return None
+        if self.source == path.canonical:
+            return "Another call to this mutation changed a document."
+        return f'A call to "{parse_function_path(self.source).display}" changed a document.'
+
+
+def _invocation(call: RunCall, path: FunctionPath) -> Invocation:
+    identity = call.identity
+    return Invocation(
+        path=path,
+        udf_type=call.udf_type,
+        args=call.args,
+        identity=identity,
+        component=call.component,
+        request_id=call.request_id,
+        journal_end=call.journal,
+        may_call_internal=identity.is_admin,
+    )
+
+
+def _trace_of(call: RunCall, seed: bytes, clock: CallClock, outcome: RunOutcome) -> CallTrace:
+    return CallTrace(
+        path=call.path,
+        component=call.component,
+        args=call.args,
+        identity=call.identity_kind,
+        identity_attributes=call.identity_attributes,
+        seed=seed,
+        now_ms=clock.now_ms,
+        outcome_crc=zlib.crc32(outcome.value or b""),
+        session_id=call.session_id,
+        session_request=call.session_request,
+    )
+
+
+def _with_reads(trace: CallTrace, reads: bytes) -> CallTrace:
+    return replace(trace, reads_crc=zlib.crc32(reads))
+
+
+def _recorded_outcome(transaction: Transaction, call: RunCall) -> _Ended | None:
+    """What this session request answered when it committed before (spec 01 1.8)."""
+    if call.session_id is None or call.session_request is None:
+        return None
+    table = transaction.catalog.tables[_SESSION_TABLE]
+    prefix = encode_items([call.session_id, call.session_request])
+    document = transaction.first(table, _SESSION_INDEX, prefix)
+    if document is None:
+        return None
+    row = transaction.get(table, document["_id"])
+    stored = document["outcome"]
+    outcome = RunOutcome(
+        value=stored["result"].encode(),
+        error=None,
+        udf_type="Mutation",
+        log_lines=tuple(stored["logLines"]),
+        observed=Observed(),
+    )
+    return _Ended(outcome, row.revision_ts if row is not None else transaction.begin_ts)
+
+
+def _record_outcome(transaction: Transaction, call: RunCall, outcome: RunOutcome) -> None:
+    """In the transaction of the writes themselves, so that both or neither are durable."""
+    if call.session_id is None or call.session_request is None:
+        return
+    assert outcome.value is not None
+    stored = {"type": "mutation", "result": outcome.value.decode(), "logLines": list(outcome.log_lines)}
+    fields = {"sessionId": call.session_id, "requestId": call.session_request, "outcome": stored}
+    transaction.insert(_SESSION_TABLE, fields)
+
+
+def _outcome_fields(ended: _Ended, seconds: float) -> list[Any]:
+    """The wire form of an outcome (read by cluster/backend.py)."""
+    outcome, error = ended.outcome, ended.outcome.error
+    observed = outcome.observed or Observed()
+    return [
+        outcome.value,
+        error.message if error is not None else None,
+        error.data if error is not None else None,
+        orjson.dumps(list(outcome.log_lines)),
+        ended.ts,
+        outcome.journal_end,
+        ended.reads,
+        observed.identity,
+        observed.time,
+        seconds,
+        outcome.udf_type,
+    ]
+
+
+def wire_call(call: RunCall) -> tuple[Any, ...]:
+    return astuple(call)

@@ -1,0 +1,196 @@
+"""Owns the node's view: brings it up to the log, folds what is published, prunes, fills new indexes.
+
+Reads never come here: executors of the node read the view in place. `views/` holds one folder per
+generation; a view that cannot be trusted is dropped and the next generation is folded from the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from actors.index_view import IndexView, ViewReader
+from actors.runtime import Pauses
+from functions.catalog import BACKFILLING, Catalog, Index, Table, load_catalog
+from functions.system.tables import CATALOG_TABLETS, INDEX_TABLET
+from log import limits, values
+from log.committer import NANOSECONDS, Commit
+from log.ids import decode_id
+from log.invariant import invariant
+from log.keys import index_key
+from log.record import CommitBody, DocumentWrite, Record, RecordKind
+from log.store import LogStore
+
+_logger = logging.getLogger(__name__)
+_REPLAY_RECORDS_PER_BATCH = 1_000
+
+_Fold = tuple[int, int, int, tuple[DocumentWrite, ...]]
+
+
+class IndexShard:
+    """The writer's side of one view."""
+
+    def __init__(self, folder: Path, pauses: Pauses) -> None:
+        self._folder, self._pauses = folder, pauses
+        self.generation, self._view = _open_newest(folder)
+        self._reader: ViewReader | None = None
+        self._fill_positions: dict[bytes, bytes] = {}  # index id -> first by_id key not yet indexed
+
+    @property
+    def view_folder(self) -> Path:
+        return self._view.folder
+
+    @property
+    def applied_ts(self) -> int:
+        return self._view.state.applied_ts
+
+    @property
+    def applied_seq(self) -> int:
+        return self._view.state.applied_seq
+
+    def catch_up(self, store: LogStore) -> int:
+        """Fold what the log has and the view has not; returns how many records that were.
+
+        A view ahead of the log means that the log lost its end (design D2): refuse.
+        """
+        state, end = self._view.state, store.end()
+        invariant(
+            state.applied_seq <= end.seq,
+            "the log holds every record a trusted view has folded; if not, it lost its end: restore the "
+            "data folder from a backup, or run `tidelog verify --accept-loss`",
+            view_seq=state.applied_seq,
+            log_seq=end.seq,
+        )
+        self._view.begin_use()
+        folded = 0
+        to_fill: set[bytes] = set()
+        for batch in _batches(store.read_from(state.applied_seq + 1)):
+            folds = [_fold_of(record) for record in batch]
+            self._view.apply_batch(folds)
+            to_fill.update(index_id for fold in folds for index_id in _created_unfilled(fold[3]))
+            folded += len(batch)
+        if to_fill:
+            self._fill_now(to_fill)
+        return folded
+
+    def follow(self, commits: Sequence[Commit]) -> None:
+        """actors.commit_log.Follower."""
+        folds: list[_Fold] = [
+            (commit.record.seq, commit.ts, commit.record.crc, commit.body.writes) for commit in commits
+        ]
+        self._pauses.reach(Pauses.MID_APPLY)
+        self._view.apply_batch(folds)
+
+    def prune(self, now_ns: int) -> int:
+        """Drop undo entries older than the undo window; call about once a second."""
+        return self._view.prune(min(now_ns - limits.UNDO_SECONDS * NANOSECONDS, self.applied_ts))
+
+    def reader(self) -> ViewReader:
+        if self._reader is None:
+            self._reader = self._view.reader()
+        return self._reader
+
+    def catalog(self) -> Catalog:
+        return load_catalog(self.reader().snapshot(self.applied_ts))
+
+    def statistics(self) -> dict[str, int]:
+        return self._view.statistics()
+
+    def close(self, *, clean: bool) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._view.close(clean=clean)
+
+    # --- filling new indexes ------------------------------------------------------------------------
+
+    def fill_step(self, table: Table, index: Index) -> bool:
+        """Index the next few hundred documents of `table`; True when all of them are.
+
+        Live commits maintain the index from its row's commit on, so only documents older than that are
+        missing; indexing a newer one again changes nothing. Progress need not be durable: it is repeated.
+        """
+        snapshot = self.reader().snapshot(self.applied_ts)
+        start = self._fill_positions.get(index.index_id, b"")
+        count = limits.BACKFILL_DOCUMENTS_PER_STEP
+        rows = snapshot.scan(table.by_id.index_id, start, None, descending=False, limit=count)
+        entries = []
+        for row in rows:
+            document = values.loads_canonical(row.document)
+            assert isinstance(document, dict)
+            entries.append((index_key(index.fields, document, document["_id"]), row))
+        if entries:
+            self._view.insert_backfilled(index.index_id, entries)
+        if len(rows) < count:
+            self._fill_positions.pop(index.index_id, None)
+            return True
+        self._fill_positions[index.index_id] = rows[-1].key + b"\x00"
+        return False
+
+    def _fill_now(self, index_ids: set[bytes]) -> None:
+        """After a replay: an index that was filled in an earlier life must be whole before it serves."""
+        for table in self.catalog().tables.values():
+            for index in table.indexes:
+                if index.index_id in index_ids:
+                    while not self.fill_step(table, index):
+                        pass
+
+
+def _open_newest(folder: Path) -> tuple[int, IndexView]:
+    """The newest trusted generation, or the next one, empty."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    generations = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+    newest = generations[-1] if generations else 0
+    if generations:
+        view = _try_open(folder / f"{newest:06d}")
+        if view is not None:
+            _drop_all_but(folder, newest)
+            return newest, view
+    _drop_all_but(folder, newest + 1)
+    return newest + 1, IndexView(folder / f"{newest + 1:06d}", CATALOG_TABLETS)
+
+
+def _try_open(path: Path) -> IndexView | None:
+    try:
+        view = IndexView(path, CATALOG_TABLETS)
+    except Exception as failure:  # a damaged view is derived data: fold it again
+        _logger.warning("the view %s cannot be opened (%s): folding a new one from the log", path, failure)
+        return None
+    if view.is_trusted():
+        return view
+    _logger.warning("the view %s is from an unclean stop of an earlier boot: folding a new one", path)
+    view.close(clean=False)
+    return None
+
+
+def _drop_all_but(folder: Path, kept: int) -> None:
+    for path in folder.iterdir():
+        if path.name.isdigit() and int(path.name) != kept:
+            shutil.rmtree(path)
+
+
+def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == _REPLAY_RECORDS_PER_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _created_unfilled(writes: tuple[DocumentWrite, ...]) -> Iterator[bytes]:
+    """Indexes these writes create over documents that are already there."""
+    for write in writes:
+        if write.tablet_id == INDEX_TABLET and write.previous_ts == 0 and write.document is not None:
+            row = values.loads_canonical(write.document)
+            assert isinstance(row, dict)
+            if row["config"]["onDiskState"]["type"] == BACKFILLING:
+                yield decode_id(write.document_id).internal_id
+
+
+def _fold_of(record: Record) -> _Fold:
+    writes = CommitBody.decode(record.body).writes if record.kind is RecordKind.COMMIT else ()
+    return record.seq, record.ts, record.crc, writes

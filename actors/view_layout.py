@@ -1,0 +1,84 @@
+"""Bytes of the view: how index entries and undo entries are laid out in LMDB (design D6).
+
+Two ordered tables, `current` and `undo`:
+
+    current:  index id (16) | stored key           -> stored row
+    undo:     index id (16) | replaced_ts (8) | stored key -> 0x00 [full key] | 0x01 stored row
+
+LMDB keys end at 511 bytes. A longer index key is *stored* as a prefix and a hash, and the row carries the
+full key; entries that share the prefix are then not in key order among themselves, so a reader collects
+such a group, orders it by full keys and only then bounds and limits it (`is_grouped`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+from functions.snapshot import Row
+from log.invariant import invariant
+from log.limits import VIEW_KEY_BYTES_MAX
+
+INDEX_ID_BYTES = 16
+_TS = struct.Struct(">Q")
+_ROW = struct.Struct(">QIH")  # revision ts, size, length of the full key (0: the stored key is full)
+_HASH_BYTES = 16
+_STORED_KEY_BYTES_MAX = VIEW_KEY_BYTES_MAX - INDEX_ID_BYTES - _TS.size
+KEY_PREFIX_BYTES = _STORED_KEY_BYTES_MAX - _HASH_BYTES
+_ABSENT, _PRESENT = b"\x00", b"\x01"
+
+invariant(KEY_PREFIX_BYTES > 400, "ordinary keys are stored whole", prefix=KEY_PREFIX_BYTES)
+
+
+def stored_key(key: bytes) -> bytes:
+    if len(key) <= _STORED_KEY_BYTES_MAX:
+        return key
+    return key[:KEY_PREFIX_BYTES] + hashlib.sha256(key).digest()[:_HASH_BYTES]
+
+
+def is_grouped(stored: bytes) -> bool:
+    """Whether the entry may be out of key order among those sharing its prefix."""
+    return len(stored) > KEY_PREFIX_BYTES
+
+
+def pack_row(key: bytes, revision_ts: int, size_bytes: int, document: bytes) -> bytes:
+    if len(key) <= _STORED_KEY_BYTES_MAX:
+        return _ROW.pack(revision_ts, size_bytes, 0) + document
+    return _ROW.pack(revision_ts, size_bytes, len(key)) + key + document
+
+
+def unpack_row(stored: bytes, value: bytes) -> Row:
+    revision_ts, size_bytes, key_bytes = _ROW.unpack_from(value)
+    if not key_bytes:
+        return Row(stored, revision_ts, size_bytes, value[_ROW.size :])
+    end = _ROW.size + key_bytes
+    return Row(value[_ROW.size : end], revision_ts, size_bytes, value[end:])
+
+
+def pack_undo_key(index_id: bytes, replaced_ts: int, key: bytes) -> bytes:
+    return index_id + _TS.pack(replaced_ts) + stored_key(key)
+
+
+def undo_start(index_id: bytes, replaced_ts: int) -> bytes:
+    """The first possible undo key of the index at replaced_ts."""
+    return index_id + _TS.pack(replaced_ts)
+
+
+def unpack_undo_key(physical: bytes) -> tuple[bytes, int, bytes]:
+    """(index id, replaced ts, stored key)."""
+    start = INDEX_ID_BYTES + _TS.size
+    return physical[:INDEX_ID_BYTES], _TS.unpack_from(physical, INDEX_ID_BYTES)[0], physical[start:]
+
+
+def pack_undo(key: bytes, previous_row: bytes | None) -> bytes:
+    if previous_row is not None:
+        return _PRESENT + previous_row
+    return _ABSENT + (key if len(key) > _STORED_KEY_BYTES_MAX else b"")
+
+
+def unpack_undo(stored: bytes, value: bytes) -> tuple[bytes, Row | None]:
+    """(full key, the row before or None for absent)."""
+    if value[:1] == _ABSENT:
+        return value[1:] or stored, None
+    row = unpack_row(stored, value[1:])
+    return row.key, row

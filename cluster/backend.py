@@ -1,0 +1,233 @@
+"""gateway/backend.py over the actors: which executor runs a call, what the core's stream says.
+
+Peers are replaced when an actor was restarted (`set_core`, `set_executors`); open calls of a lost peer
+fail with ConnectionLost. A query, or a mutation with a session request, is then asked again elsewhere,
+because asking twice changes nothing; any other mutation's outcome is unknown and said to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from actors.executor import RunCall, wire_call
+from actors.runtime import ConnectionLost, Peer
+from gateway.backend import (
+    FunctionCall,
+    FunctionError,
+    FunctionOutcome,
+    Invalidated,
+    Invalidation,
+    Registered,
+    StreamListener,
+)
+from log.errors import BackendError, ErrorKind
+from log.identity import Identity
+
+_SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push"})
+
+
+class ClusterBackend:
+    """One per gateway process."""
+
+    def __init__(self) -> None:
+        self._core: Peer | None = None
+        self._executors: list[Peer] = []
+        self._slow_executors: list[Peer] = []
+        self._running: dict[Peer, int] = {}
+        self._listener: StreamListener | None = None
+        self._published_ts = 0
+        self._covered_ts = 0
+        self._covered = asyncio.Event()
+        self._peers_changed = asyncio.Event()
+        self._registered: set[int] = set()
+
+    # --- who is there -------------------------------------------------------------------------------
+
+    async def set_core(self, core: Peer) -> None:
+        """Follow this core's stream. Registrations of an earlier core are lost: all count as hit."""
+        published_ts, *_ = await core.call("listen")
+        self._core = core
+        lost, self._registered = sorted(self._registered), set()
+        self._advance(published_ts, [Invalidation(key, published_ts, "restart") for key in lost])
+        self._notify_peers()
+
+    def set_executors(self, fast: Sequence[Peer], slow: Sequence[Peer]) -> None:
+        self._executors, self._slow_executors = list(fast), list(slow)
+        self._running = {peer: self._running.get(peer, 0) for peer in (*fast, *slow)}
+        self._notify_peers()
+
+    def pushed(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """actors.runtime.PushHandler of the connection to the core."""
+        if event == "stream":
+            published_ts, hits = arguments
+            invalidations = [Invalidation(*hit) for hit in hits]
+            self._registered.difference_update(hit.key for hit in invalidations)
+            self._advance(published_ts, invalidations)
+
+    def _advance(self, published_ts: int, invalidations: list[Invalidation]) -> None:
+        self._published_ts = max(self._published_ts, published_ts)
+        self._covered_ts = max(self._covered_ts, published_ts)
+        if self._listener is not None:
+            self._listener(self._covered_ts, invalidations)
+        self._covered.set()
+        self._covered = asyncio.Event()
+
+    def _notify_peers(self) -> None:
+        self._peers_changed.set()
+        self._peers_changed = asyncio.Event()
+
+    # --- gateway.backend.Backend --------------------------------------------------------------------
+
+    @property
+    def published_ts(self) -> int:
+        return self._published_ts
+
+    @property
+    def covered_ts(self) -> int:
+        return self._covered_ts
+
+    async def latest_ts(self) -> int:
+        ts = await self._ask_core("latest_ts")
+        self._published_ts = max(self._published_ts, ts)
+        return ts
+
+    async def wait_covered(self, ts: int) -> None:
+        while self._covered_ts < ts:
+            await self._covered.wait()
+
+    async def run_query(self, call: FunctionCall, ts: int | None, journal: str | None) -> FunctionOutcome:
+        return await self._run("Query", call, ts, journal, may_repeat=True)
+
+    async def run_mutation(self, call: FunctionCall) -> FunctionOutcome:
+        outcome = await self._run("Mutation", call, None, None, may_repeat=call.session_id is not None)
+        self._published_ts = max(self._published_ts, outcome.ts)
+        return outcome
+
+    async def run_action(self, call: FunctionCall) -> FunctionOutcome:
+        return await self._run("Action", call, None, None, may_repeat=False)
+
+    async def run_any(self, call: FunctionCall) -> FunctionOutcome:
+        outcome = await self._run(None, call, None, None, may_repeat=False)
+        self._published_ts = max(self._published_ts, outcome.ts)
+        return outcome
+
+    async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
+        is_slow = operation in _SLOW_OPERATIONS
+        peer = await self._choose(self._slow_executors if is_slow and self._slow_executors else None)
+        try:
+            return await self._counted(peer, "operate", operation, body)
+        except ConnectionLost:
+            raise _unknown_outcome() from None
+
+    async def register(self, key: int, reads: bytes, ts: int) -> Registered | Invalidated:
+        answer = await self._ask_core("register", key, reads, ts)
+        if answer[0] == "valid":
+            self._registered.add(key)
+            return Registered(answer[1])
+        return Invalidated(answer[1])
+
+    def unregister(self, keys: Sequence[int]) -> None:
+        self._registered.difference_update(keys)
+        if self._core is not None:
+            self._core.send("unregister", list(keys))
+
+    def listen(self, listener: StreamListener) -> None:
+        self._listener = listener
+
+    # --- asking -------------------------------------------------------------------------------------
+
+    async def _run(
+        self,
+        udf_type: str | None,
+        call: FunctionCall,
+        ts: int | None,
+        journal: str | None,
+        *,
+        may_repeat: bool,
+    ) -> FunctionOutcome:
+        message = wire_call(_run_call(udf_type, call, journal))
+        while True:
+            peer = await self._choose(None)
+            try:
+                return _outcome(await self._counted(peer, "run", message, ts))
+            except ConnectionLost:
+                if not may_repeat:
+                    raise _unknown_outcome() from None
+                await self._without(peer)
+
+    async def _counted(self, peer: Peer, method: str, *arguments: Any) -> Any:
+        self._running[peer] = self._running.get(peer, 0) + 1
+        try:
+            return await peer.call(method, *arguments)
+        finally:
+            if peer in self._running:
+                self._running[peer] -= 1
+
+    async def _choose(self, among: list[Peer] | None) -> Peer:
+        """The executor with the least to do; waits while there is none."""
+        while True:
+            candidates = among or self._executors
+            if candidates:
+                return min(candidates, key=lambda peer: self._running.get(peer, 0))
+            await self._peers_changed.wait()
+
+    async def _without(self, peer: Peer) -> None:
+        """Forget a lost executor until the supervisor gives its successor."""
+        if peer in self._executors:
+            self._executors.remove(peer)
+        self._running.pop(peer, None)
+
+    async def _ask_core(self, method: str, *arguments: Any) -> Any:
+        """Ask the core, or its successor: these questions change nothing when asked twice."""
+        while True:
+            changed, core = self._peers_changed, self._core
+            if core is not None:
+                try:
+                    return await core.call(method, *arguments)
+                except ConnectionLost:
+                    if core is not self._core:
+                        continue
+            await changed.wait()
+
+
+def _run_call(udf_type: str | None, call: FunctionCall, journal: str | None) -> RunCall:
+    return RunCall(
+        udf_type=udf_type,
+        path=call.path,
+        component=call.component,
+        args=call.args,
+        identity_kind=call.identity.kind,
+        identity_attributes=call.identity.attributes_json,
+        request_id=call.request_id,
+        journal=journal,
+        call_id=os.urandom(16),
+        session_id=call.session_id,
+        session_request=call.session_request,
+    )
+
+
+def _outcome(fields: Sequence[Any]) -> FunctionOutcome:
+    value, message, data, log_lines, ts, journal, reads, identity, time, seconds, udf_type = fields
+    return FunctionOutcome(
+        value=value,
+        error=FunctionError(message, data) if message is not None else None,
+        log_lines=log_lines,
+        ts=ts,
+        journal=journal,
+        reads=reads,
+        observed_identity=identity,
+        observed_time=time,
+        execution_seconds=seconds,
+        udf_type=udf_type,
+    )
+
+
+def _unknown_outcome() -> BackendError:
+    return BackendError(
+        ErrorKind.OPERATIONAL,
+        "InternalServerError",
+        "The server restarted while this call was running; whether it took effect is unknown.",
+    )

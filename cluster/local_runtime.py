@@ -1,0 +1,79 @@
+"""All actors in one process, calling one another directly: tests, and installations without Ray.
+
+Every message still goes through msgpack, so that what works here has the wire's types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from actors.core import Core
+from actors.executor import Executor, ExecutorSettings
+from actors.runtime import Actor, PushHandler
+from cluster.backend import ClusterBackend
+from functions.isolate import Engine
+from log.sqlite_store import SqliteStore
+from log.store import LogStore
+
+
+class DirectPeer:
+    """actors.runtime.Peer and Client at once: both ends of a connection inside one process."""
+
+    def __init__(self, actor: Actor, on_push: PushHandler) -> None:
+        self._actor, self._on_push = actor, on_push
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        return _copied(await self._actor.handle(self, method, _copied(arguments)))
+
+    def send(self, method: str, *arguments: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self.call(method, *arguments))
+        _background.add(task)
+        task.add_done_callback(_background.discard)
+
+    def push(self, event: str, *arguments: Any) -> None:
+        asyncio.get_running_loop().call_soon(self._on_push, event, _copied(arguments))
+
+
+_background: set[asyncio.Task[Any]] = set()
+
+
+def _copied(message: Any) -> Any:
+    return msgpack.unpackb(msgpack.packb(message), use_list=False, strict_map_key=False)
+
+
+class LocalRuntime:
+    """A whole deployment in this process. `backend` is what a gateway is built on."""
+
+    def __init__(
+        self,
+        data_folder: Path,
+        engine: Engine,
+        settings: ExecutorSettings,
+        *,
+        store: LogStore | None = None,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.failures: list[BaseException] = []
+        log_store = store if store is not None else SqliteStore(data_folder / "log")
+        self.core = Core(log_store, data_folder / "views", now_ns, self.failures.append)
+        self.executor = Executor(engine, settings, now_ns)
+        self.backend = ClusterBackend()
+
+    async def start(self) -> None:
+        await self.core.start()
+        await self.executor.connect(DirectPeer(self.core, self.executor.pushed))
+        self.backend.set_executors([DirectPeer(self.executor, _ignore)], [])
+        await self.backend.set_core(DirectPeer(self.core, self.backend.pushed))
+
+    async def stop(self) -> None:
+        await self.core.stop()
+
+
+def _ignore(event: str, arguments: tuple[Any, ...]) -> None:
+    return None

@@ -1,0 +1,90 @@
+"""How much one transaction has read and written, against what it may (spec 03 4, spec 04 1.2).
+
+Counters are raised BEFORE they are checked, so that metrics may exceed a limit by the last step. System
+documents are not limited; their read intervals are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from functions import errors
+from log import limits
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """The limits in force; a nested call may be given lower ones."""
+
+    documents_read: int = limits.TRANSACTION_DOCUMENTS_READ_MAX
+    bytes_read: int = limits.TRANSACTION_BYTES_READ_MAX
+    intervals_read: int = limits.TRANSACTION_INTERVALS_READ_MAX
+    documents_written: int = limits.TRANSACTION_DOCUMENTS_WRITTEN_MAX
+    bytes_written: int = limits.TRANSACTION_BYTES_WRITTEN_MAX
+
+
+@dataclass(slots=True)
+class Budget:
+    """Usage so far; the methods raise when a limit is passed."""
+
+    ceilings: Ceilings = field(default_factory=Ceilings)
+    documents_read: int = 0
+    bytes_read: int = 0
+    intervals_read: int = 0
+    documents_written: int = 0
+    bytes_written: int = 0
+
+    def read_document(self, size_bytes: int, *, is_system: bool) -> None:
+        if is_system:
+            return
+        self.documents_read += 1
+        self.bytes_read += size_bytes
+        if self.documents_read > self.ceilings.documents_read:
+            raise errors.too_many_documents_read(self.ceilings.documents_read)
+        if self.bytes_read > self.ceilings.bytes_read:
+            raise errors.too_many_bytes_read(self.ceilings.bytes_read)
+
+    def write_document(self, size_bytes: int, *, is_system: bool) -> None:
+        if is_system:
+            return
+        self.documents_written += 1
+        self.bytes_written += size_bytes
+        if self.documents_written > self.ceilings.documents_written:
+            raise errors.too_many_writes(self.ceilings.documents_written)
+        if self.bytes_written > self.ceilings.bytes_written:
+            raise errors.too_many_bytes_written(self.ceilings.bytes_written)
+
+    def check_intervals(self, count: int) -> None:
+        self.intervals_read = count
+        if count > self.ceilings.intervals_read:
+            raise errors.too_many_reads(self.ceilings.intervals_read)
+
+    def narrowed(self, asked: dict[str, int]) -> Ceilings:
+        """Ceilings for a nested call: what it asked for on top of today's usage, never above ours."""
+        names = {
+            "documentsRead": "documents_read",
+            "bytesRead": "bytes_read",
+            "databaseQueries": "intervals_read",
+            "documentsWritten": "documents_written",
+            "bytesWritten": "bytes_written",
+        }
+        lowered = {
+            name: min(getattr(self.ceilings, name), getattr(self, name) + int(asked[key]))
+            for key, name in names.items()
+            if asked.get(key) is not None
+        }
+        return replace(self.ceilings, **lowered)
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """`1.0/getTransactionMetrics` (spec 03 2.7)."""
+        pairs = {
+            "bytesRead": ("bytes_read", self.bytes_read),
+            "bytesWritten": ("bytes_written", self.bytes_written),
+            "databaseQueries": ("intervals_read", self.intervals_read),
+            "documentsRead": ("documents_read", self.documents_read),
+            "documentsWritten": ("documents_written", self.documents_written),
+        }
+        return {
+            key: {"used": float(used), "remaining": float(getattr(self.ceilings, name) - used)}
+            for key, (name, used) in pairs.items()
+        }

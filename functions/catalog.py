@@ -1,0 +1,267 @@
+"""The database's description of itself, decoded: tables, indexes, schemas, modules, environment.
+
+A catalog is folded from the metadata tables of one snapshot and is valid for every snapshot with the same
+`catalog_ts` (design D8); executors keep the newest few. It is immutable: a transaction that creates a
+table works on a changed copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from functions.schema import Schema, parse_schema
+from functions.snapshot import SnapshotReader
+from functions.system.tables import (
+    SYSTEM_TABLE_BY_NAME,
+    SYSTEM_TABLES,
+    SystemTable,
+    index_id_of,
+    tablet_id_of,
+)
+from functions.validators import Validator, parse_args_validator, parse_returns_validator
+from log import values
+from log.ids import decode_id
+from log.limits import USER_TABLE_NUMBER_FIRST
+
+BY_ID, BY_CREATION_TIME = "by_id", "by_creation_time"
+ENABLED, BACKFILLING, BACKFILLED = "Enabled", "Backfilling", "Backfilled2"
+_CREATION_TIME = ("_creationTime",)
+_SCAN_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A database index. `fields` excludes the trailing id, includes `_creationTime`."""
+
+    index_id: bytes
+    name: str
+    fields: tuple[tuple[str, ...], ...]
+    state: str = ENABLED
+    is_staged: bool = False
+    row_id: str = ""
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        return tuple(".".join(path) for path in self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An active table. `indexes` holds every index that writes must maintain, enabled or not."""
+
+    name: str
+    number: int
+    tablet_id: bytes
+    indexes: tuple[Index, ...]
+
+    def index(self, name: str) -> Index | None:
+        """The enabled index of that name, else the pending one."""
+        found = [index for index in self.indexes if index.name == name]
+        return next((index for index in found if index.state == ENABLED), found[0] if found else None)
+
+    @property
+    def by_id(self) -> Index:
+        return self.indexes[0]
+
+    @property
+    def is_system(self) -> bool:
+        return self.number < USER_TABLE_NUMBER_FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysedFunction:
+    """A registered function, as analysis found it (spec 02 9.1)."""
+
+    name: str
+    udf_type: str  # "Query" | "Mutation" | "Action"
+    is_public: bool
+    args: Validator
+    returns: Validator
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A pushed module: where its text is and what analysis found in it."""
+
+    path: str
+    sha256: str
+    environment: str  # "isolate" | "node"
+    functions: dict[str, AnalysedFunction]  # by export name
+    analysis: dict[str, Any]  # as stored: functions, httpRoutes, cronSpecs
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSchema:
+    """A pushed schema not yet active. state: "pending" | "validated"."""
+
+    row_id: str
+    state: str
+    schema: Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """See the module text. `tables` maps names of active tables."""
+
+    ts: int
+    tables: dict[str, Table]
+    schema: Schema | None = None
+    schema_row_id: str | None = None
+    pending_schema: PendingSchema | None = None
+    modules: dict[str, Module] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    udf_config: dict[str, Any] | None = None
+    tables_by_number: dict[int, Table] = field(default_factory=dict)
+
+    def name_of(self, table_number: int) -> str | None:
+        """functions.validators.TableNames: what `v.id("name")` is checked against."""
+        table = self.tables_by_number.get(table_number)
+        return table.name if table is not None and not table.is_system else None
+
+    def is_system(self, table_number: int) -> bool:
+        return table_number < USER_TABLE_NUMBER_FIRST
+
+    def with_table(self, table: Table) -> Catalog:
+        """A copy that also has `table`."""
+        return replace(
+            self,
+            tables={**self.tables, table.name: table},
+            tables_by_number={**self.tables_by_number, table.number: table},
+        )
+
+    def without_pending_schema(self) -> Catalog:
+        return replace(self, pending_schema=None)
+
+    def next_user_table_number(self) -> int:
+        taken = [number for number in self.tables_by_number if number >= USER_TABLE_NUMBER_FIRST]
+        return max(taken, default=USER_TABLE_NUMBER_FIRST - 1) + 1
+
+    def user_tables(self) -> list[Table]:
+        return sorted(
+            (table for table in self.tables.values() if not table.is_system), key=lambda table: table.name
+        )
+
+
+def system_table(definition: SystemTable) -> Table:
+    """The table as the first record creates it."""
+    indexes = [Index(index_id_of(definition, 0), BY_ID, ())]
+    if definition.name != "_index":
+        indexes.append(Index(index_id_of(definition, 1), BY_CREATION_TIME, (_CREATION_TIME,)))
+    for position, (name, fields) in enumerate(definition.indexes.items(), start=2):
+        paths = (*((field_name,) for field_name in fields), _CREATION_TIME)
+        indexes.append(Index(index_id_of(definition, position), name, paths))
+    return Table(definition.name, definition.number, tablet_id_of(definition), tuple(indexes))
+
+
+def bootstrap_catalog() -> Catalog:
+    """The catalog of an empty database: the system tables and nothing else."""
+    tables = {definition.name: system_table(definition) for definition in SYSTEM_TABLES}
+    return Catalog(0, tables, tables_by_number={table.number: table for table in tables.values()})
+
+
+def load_catalog(snapshot: SnapshotReader) -> Catalog:
+    """Fold the metadata tables of a snapshot."""
+    tables = _load_tables(snapshot)
+    active, active_id, pending = _load_schemas(snapshot)
+    udf_configs = list(_documents(snapshot, "_udf_config"))
+    return Catalog(
+        ts=snapshot.catalog_ts,
+        tables=tables,
+        schema=active,
+        schema_row_id=active_id,
+        pending_schema=pending,
+        modules=_load_modules(snapshot),
+        environment={row["name"]: row["value"] for row in _documents(snapshot, "_environment_variables")},
+        udf_config=udf_configs[0] if udf_configs else None,
+        tables_by_number={table.number: table for table in tables.values()},
+    )
+
+
+def _documents(snapshot: SnapshotReader, name: str) -> Iterator[dict[str, Any]]:
+    index_id = index_id_of(SYSTEM_TABLE_BY_NAME[name], 0)
+    start = b""
+    while True:
+        rows = snapshot.scan(index_id, start, None, descending=False, limit=_SCAN_ROWS)
+        for row in rows:
+            yield values.loads_canonical(row.document)  # type: ignore[misc]
+        if len(rows) < _SCAN_ROWS:
+            return
+        start = rows[-1].key + b"\x00"
+
+
+def _load_tables(snapshot: SnapshotReader) -> dict[str, Table]:
+    indexes_by_tablet: dict[bytes, list[Index]] = {}
+    for row in _documents(snapshot, "_index"):
+        tablet_id = decode_id(row["table_id"]).internal_id
+        indexes_by_tablet.setdefault(tablet_id, []).append(_index_of(row))
+    tables: dict[str, Table] = {}
+    for row in _documents(snapshot, "_tables"):
+        if row["state"] == "active":
+            tablet_id = decode_id(row["_id"]).internal_id
+            indexes = sorted(indexes_by_tablet.get(tablet_id, ()), key=_index_order)
+            tables[row["name"]] = Table(row["name"], row["number"], tablet_id, tuple(indexes))
+    return tables
+
+
+def _index_of(row: dict[str, Any]) -> Index:
+    config = row["config"]
+    state = config["onDiskState"]
+    return Index(
+        index_id=decode_id(row["_id"]).internal_id,
+        name=row["descriptor"],
+        fields=tuple(tuple(name.split(".")) for name in config["fields"]),
+        state=state["type"],
+        is_staged=bool((state.get("backfillState") or state).get("staged", False)),
+        row_id=row["_id"],
+    )
+
+
+def _index_order(index: Index) -> tuple[int, str, bytes]:
+    first = {BY_ID: 0, BY_CREATION_TIME: 1}.get(index.name, 2)
+    return first, index.name, index.index_id
+
+
+def _load_schemas(snapshot: SnapshotReader) -> tuple[Schema | None, str | None, PendingSchema | None]:
+    active: Schema | None = None
+    active_id: str | None = None
+    pending: PendingSchema | None = None
+    for row in _documents(snapshot, "_schemas"):
+        state = row["state"]["state"]
+        if state == "active":
+            active, active_id = parse_schema(row["schema"]), row["_id"]
+        elif state in ("pending", "validated"):
+            pending = PendingSchema(row["_id"], state, parse_schema(row["schema"]))
+    return active, active_id, pending
+
+
+def _load_modules(snapshot: SnapshotReader) -> dict[str, Module]:
+    modules = {}
+    for row in _documents(snapshot, "_modules"):
+        analysis = orjson.loads(row["analyzeResult"])
+        modules[row["path"]] = Module(
+            path=row["path"],
+            sha256=row["sha256"],
+            environment=row["environment"],
+            functions={
+                function["name"]: _analysed_function(function) for function in analysis.get("functions", ())
+            },
+            analysis=analysis,
+        )
+    return modules
+
+
+def _analysed_function(row: dict[str, Any]) -> AnalysedFunction:
+    """`args` and `returns` are stored as the validator JSON text the package exported, or null."""
+    visibility = row.get("visibility") or {"kind": "public"}
+    args, returns = (orjson.loads(text) if text else None for text in (row.get("args"), row.get("returns")))
+    return AnalysedFunction(
+        name=row["name"],
+        udf_type=row["udfType"],
+        is_public=visibility["kind"] == "public",
+        args=parse_args_validator(args),
+        returns=parse_returns_validator(returns),
+    )

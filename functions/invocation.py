@@ -1,0 +1,394 @@
+"""One run of a user function: from a checked request to its outcome (spec 03 1).
+
+Resolves the function, checks arguments, enters JavaScript, answers its system calls, runs nested calls in
+further isolates, checks the result. All of it happens in one `Transaction` and waits for nothing; commit,
+retry and timestamps are the caller's business (actors/executor.py).
+
+Read in this order: Runner.run, _enter, _drive, _run_nested.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from functions import errors
+from functions.catalog import AnalysedFunction, Catalog
+from functions.images import Images
+from functions.isolate import (
+    AnswerError,
+    CallRequest,
+    Engine,
+    Isolate,
+    Returned,
+    Settled,
+    Terminated,
+    Thrown,
+)
+from functions.outcome import JsError, LogLines, error_of_termination, error_of_thrown, refusal
+from functions.path import FunctionPath, parse_function_path
+from functions.query import CursorCodec
+from functions.source_map import SourceMap
+from functions.syscalls import CallContext, Observed, answer_async, answer_sync, rejection
+from functions.transaction import Transaction
+from functions.validators import args_error
+from log import limits, values
+from log.errors import CATCHABLE_KINDS, BackendError, ErrorKind, not_supported_yet
+from log.identity import Identity
+
+_KINDS = {"Query": "query", "Mutation": "mutation", "Action": "action"}
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What to run. `udf_type` None = whatever the function is (spec 01 2.3, /api/function)."""
+
+    path: FunctionPath
+    udf_type: str | None
+    args: bytes  # JSON array text
+    identity: Identity
+    component: str = ""
+    request_id: str = ""
+    journal_end: str | None = None
+    may_call_internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How it ended. Exactly one of `value` (canonical JSON) and `error` is set."""
+
+    value: bytes | None
+    error: JsError | None
+    udf_type: str
+    log_lines: tuple[str, ...] = ()
+    journal_end: str | None = None
+    observed: Observed | None = None
+
+
+class _Refused(Exception):
+    """The function cannot be entered; the text is its failure."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(slots=True)
+class _Run:
+    """The isolate of one function run and the system calls it still waits for, in issue order.
+
+    `waiting` gains an entry when a call cannot be answered at once (a nested call, or anything issued
+    after one: order is kept), and loses it in `_drive`.
+    """
+
+    context: CallContext
+    isolate: Isolate
+    seed: bytes
+    now_ms: float
+    waiting: deque[tuple[int, str, bytes]]
+    nested_count: int = 0
+    host_seconds: float = 0.0
+
+    # functions.isolate.HostCalls
+    def syscall(self, name: str, args: bytes) -> bytes:
+        return answer_sync(self.context, name, args)
+
+    def async_syscall(self, call_id: int, name: str, args: bytes) -> bytes | None:
+        if self.waiting or name == "1.0/runUdf":
+            self.waiting.append((call_id, name, args))
+            return None
+        return self.answer(name, args)
+
+    def answer(self, name: str, args: bytes) -> bytes:
+        started = time.perf_counter()
+        try:
+            return answer_async(self.context, name, args)
+        finally:
+            self.host_seconds += time.perf_counter() - started
+            if self.host_seconds > limits.FUNCTION_SYSTEM_SECONDS_MAX:
+                raise errors.system_timeout()
+
+    def console(self, level: str, messages: list[str]) -> None:
+        self.context.logs.add(level, messages)
+
+    def observed(self, what: str) -> None:
+        if what == "time":
+            self.context.observed.time = True
+        else:
+            self.context.observed.random = True
+
+
+class Runner:
+    """Runs functions on one engine. One thread."""
+
+    def __init__(
+        self, engine: Engine, images: Images, codec: CursorCodec, deployment: dict[str, Any]
+    ) -> None:
+        self._engine, self._images = engine, images
+        self._codec, self._deployment = codec, deployment
+
+    def run(self, transaction: Transaction, call: Invocation, seed: bytes, now_ms: float) -> RunOutcome:
+        """Run to the end. Function failures are outcomes; a raised BackendError is a system error."""
+        logs, observed = LogLines(), Observed()
+        udf_type = call.udf_type or "Query"
+        try:
+            udf_type, function = _resolve(transaction.catalog, call)
+            arguments = _checked_args(transaction.catalog, call, function)
+        except _Refused as refused:
+            return RunOutcome(None, refusal(refused.message), udf_type, observed=observed)
+        if udf_type == "Query":
+            transaction.is_read_only = True
+        context = CallContext(
+            transaction=transaction,
+            path=call.path,
+            component=call.component,
+            udf_type=udf_type,
+            identity=call.identity,
+            codec=self._codec,
+            deployment=self._deployment,
+            logs=logs,
+            observed=observed,
+            request_id=call.request_id,
+            journal_end=call.journal_end,
+        )
+        try:
+            settled = self._enter(context, arguments, seed, now_ms, limits.FUNCTION_USER_SECONDS_MAX)
+            value, error = self._finish(context, function, settled)
+        except _StackKilled as killed:
+            value, error = None, killed.error
+        return RunOutcome(value, error, udf_type, tuple(logs.pretty()), context.journal_end_next, observed)
+
+    def _enter(
+        self, context: CallContext, arguments: bytes, seed: bytes, now_ms: float, user_seconds: float
+    ) -> Settled:
+        transaction = context.transaction
+        image = self._images.image_of(transaction.catalog, transaction.snapshot)
+        isolate = self._engine.isolate()
+        run = _Run(context, isolate, seed, now_ms, deque())
+        request = CallRequest(
+            operation="call",
+            target=(context.path.module, context.path.function, _KINDS[context.udf_type]),
+            args_json=arguments,
+            now_ms=now_ms,
+            seed=seed,
+            user_seconds_max=user_seconds,
+        )
+        try:
+            return self._drive(run, isolate.start(image, request, run), user_seconds)
+        finally:
+            self._engine.release(isolate)
+
+    def _drive(self, run: _Run, settled: Settled | None, user_seconds: float) -> Settled:
+        """Answer waiting system calls in the order they were issued until the function has settled."""
+        while settled is None:
+            call_id, name, args = run.waiting.popleft()
+            answer: bytes | AnswerError
+            try:
+                if name == "1.0/runUdf":
+                    answer = self._run_nested(run, orjson.loads(args), user_seconds)
+                else:
+                    answer = run.answer(name, args)
+            except BackendError as refused:
+                if refused.kind not in CATCHABLE_KINDS:
+                    raise
+                answer = rejection(refused)
+            settled = run.isolate.deliver(call_id, answer)
+        if isinstance(settled, Terminated) and settled.cause is not None:
+            raise settled.cause
+        return settled
+
+    def _finish(
+        self, context: CallContext, function: AnalysedFunction, settled: Settled
+    ) -> tuple[bytes | None, JsError | None]:
+        """The canonical result, or the error with its source positions."""
+        if isinstance(settled, Returned):
+            try:
+                return _checked_result(context, function, settled.json), None
+            except _Refused as refused:
+                return None, refusal(refused.message)
+        if isinstance(settled, Terminated):
+            return None, error_of_termination(settled)
+        return None, error_of_thrown(_decoded_data(settled), self._source_maps(context))
+
+    def _source_maps(self, context: CallContext) -> Any:
+        transaction = context.transaction
+
+        def find(path: str) -> SourceMap | None:
+            return self._images.source_map_of(transaction.catalog, transaction.snapshot, path)
+
+        return find
+
+    # --- nested calls (spec 03 2.5) -----------------------------------------------------------------
+
+    def _run_nested(self, parent: _Run, args: dict[str, Any], user_seconds: float) -> bytes | AnswerError:
+        """Run the callee as a sub-transaction: its writes vanish when it fails, its reads stay."""
+        caller = parent.context
+        callee_type = {"query": "Query", "mutation": "Mutation", "snapshotQuery": "SnapshotQuery"}[
+            args["udfType"]
+        ]
+        if callee_type == "SnapshotQuery":
+            raise not_supported_yet("runQuery with useStaleSnapshot")
+        if callee_type == "Mutation" and caller.udf_type == "Query":
+            raise errors.invalid_function_call(callee_type, caller.udf_type)
+        if caller.depth + 1 > limits.NESTED_CALL_DEPTH_MAX:
+            raise errors.call_depth_exceeded()
+        transaction = caller.transaction
+        call = Invocation(
+            path=_callee_path(args),
+            udf_type=callee_type,
+            args=_as_array(args.get("args")),
+            identity=caller.identity,
+            component=caller.component,
+            may_call_internal=True,
+        )
+        try:
+            _, function = _resolve(transaction.catalog, call)
+            arguments = _checked_args(transaction.catalog, call, function)
+        except _Refused as refused:
+            raise errors.invalid_args(refused.message) from refused
+        parent.nested_count += 1
+        context = replace(
+            caller,
+            path=call.path,
+            udf_type=callee_type,
+            depth=caller.depth + 1,
+            journal_end=None,
+            journal_end_next=None,
+            has_paginated=False,
+            streams={},
+            stream_count=0,
+        )
+        return self._nested_answer(parent, context, function, arguments, args, user_seconds)
+
+    def _nested_answer(
+        self,
+        parent: _Run,
+        context: CallContext,
+        function: AnalysedFunction,
+        arguments: bytes,
+        args: dict[str, Any],
+        user_seconds: float,
+    ) -> bytes | AnswerError:
+        transaction = context.transaction
+        ceilings, was_read_only = transaction.budget.ceilings, transaction.is_read_only
+        savepoint = transaction.savepoint()
+        transaction.budget.ceilings = transaction.budget.narrowed(args.get("transactionLimits") or {})
+        transaction.is_read_only = was_read_only or context.udf_type == "Query"
+        seed = hashlib.sha256(parent.seed + parent.nested_count.to_bytes(4, "big")).digest()
+        left = max(0.001, user_seconds - parent.isolate.user_seconds())
+        try:
+            settled = self._enter(context, arguments, seed, parent.now_ms, left)
+            value, error = self._finish(context, function, settled)
+        except BaseException:
+            transaction.roll_back(savepoint)
+            raise
+        finally:
+            transaction.budget.ceilings, transaction.is_read_only = ceilings, was_read_only
+        if error is None:
+            assert value is not None
+            return value
+        transaction.roll_back(savepoint)
+        if isinstance(settled, Terminated) and settled.code in ("timeout", "memory"):
+            raise _StackKilled(error)
+        return AnswerError(error.message, error.data)
+
+
+class _StackKilled(BackendError):
+    """Time or memory ran out in a nested call: no caller may catch it; `error` is the outcome."""
+
+    def __init__(self, error: JsError) -> None:
+        super().__init__(ErrorKind.OPERATIONAL, "FunctionStackKilled", error.message)
+        self.error = error
+
+
+def _callee_path(args: dict[str, Any]) -> FunctionPath:
+    if args.get("reference") is not None or args.get("functionHandle") is not None:
+        raise not_supported_yet("Calling component functions and function handles")
+    if args.get("name") is None:
+        raise errors.invalid_argument(None, "runUdf", "Missing required argument 'name'")
+    return parse_function_path(args["name"])
+
+
+def _as_array(args: Any) -> bytes:
+    return orjson.dumps(args if isinstance(args, list) else [args if args is not None else {}])
+
+
+def _resolve(catalog: Catalog, call: Invocation) -> tuple[str, AnalysedFunction]:
+    """(type, analysed function), or the specified refusal (spec 03 1.6)."""
+    if call.component:
+        raise _Refused(f"Component path '{call.component}' not found")
+    module = catalog.modules.get(call.path.module)
+    function = module.functions.get(call.path.function) if module is not None else None
+    if function is None or not (function.is_public or call.may_call_internal):
+        raise _Refused(_not_found_text(call))
+    udf_type = function.udf_type
+    if call.udf_type is not None and udf_type != call.udf_type:
+        raise _Refused(
+            f"Trying to execute {call.path.canonical} as {call.udf_type}, but it is defined as {udf_type}."
+        )
+    if udf_type == "Action" or (module is not None and module.environment == "node"):
+        raise not_supported_yet("Running actions")
+    return udf_type, function
+
+
+def _not_found_text(call: Invocation) -> str:
+    suffix = f" in '{call.component}'" if call.component else ""
+    if call.udf_type is None:
+        return (
+            f"Could not find function for '{call.path.display}'{suffix}. "
+            "Did you forget to run `npx convex dev`?"
+        )
+    return (
+        f"Could not find public function for '{call.path.display}'{suffix}. "
+        "Did you forget to run `npx convex dev`?"
+    )
+
+
+def _checked_args(catalog: Catalog, call: Invocation, function: AnalysedFunction) -> bytes:
+    """Canonical argument array text, or the specified refusal."""
+    try:
+        arguments = values.loads(call.args)
+        values.check_value(arguments)
+    except (BackendError, ValueError) as failure:
+        raise _Refused(f"Invalid arguments for {call.path.canonical}: {failure}") from failure
+    if not isinstance(arguments, list):
+        arguments = [arguments]
+    size_bytes = values.size_of(arguments)
+    if size_bytes > limits.FUNCTION_ARGS_BYTES_MAX:
+        raise _Refused(errors.args_too_large_text(call.path.canonical, size_bytes))
+    error = args_error(function.args, arguments, catalog)
+    if error is not None:
+        raise _Refused(f"ArgumentValidationError: {error}")
+    return values.dumps(arguments)
+
+
+def _checked_result(context: CallContext, function: AnalysedFunction, text: bytes) -> bytes:
+    path = context.path.canonical
+    try:
+        value = values.loads(text)
+        values.check_value(value)
+    except (BackendError, ValueError) as failure:
+        raise _Refused(f"Function {path} return value invalid: {failure}") from failure
+    size_bytes = values.size_of(value)
+    if size_bytes > limits.FUNCTION_RESULT_BYTES_MAX:
+        raise _Refused(errors.result_too_large_text(path, size_bytes))
+    error = function.returns.check(value, context.transaction.catalog)
+    if error is not None:
+        raise _Refused(f"ReturnsValidationError: {error}")
+    return values.dumps(value)
+
+
+def _decoded_data(thrown: Thrown) -> Thrown:
+    """ConvexError data in canonical form; data that is no value makes the error say so."""
+    if thrown.data_json is None:
+        return thrown
+    try:
+        return replace(thrown, data_json=values.dumps(values.loads(thrown.data_json)))
+    except (BackendError, ValueError) as failure:
+        message = f"ConvexError with invalid data: {failure}"
+        return replace(thrown, message=message, data_json=None)

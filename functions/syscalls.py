@@ -1,0 +1,316 @@
+"""System calls of user code: the table name -> handler, over a `Transaction` (spec 03 2).
+
+Each handler takes the call's context and decoded arguments and answers JSON bytes. Documents pass through
+as the bytes they are stored as (design D9). A raised BackendError of a catchable kind is thrown into
+JavaScript; what is not built says so by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from functions import errors
+from functions.catalog import Table
+from functions.isolate import AnswerError
+from functions.outcome import LogLines
+from functions.path import FunctionPath
+from functions.query import CursorCodec, PageRequest, QueryStream, plan_query, read_page
+from functions.transaction import Transaction
+from log import values
+from log.errors import BackendError, not_supported_yet
+from log.identity import Identity
+from log.ids import InvalidId, check_table_name, decode_id
+from log.values import check_value
+
+_NULL = b"null"
+_END_OF_STREAM = b'{"done":true,"value":null}'
+
+
+@dataclass(slots=True)
+class Observed:
+    """What a call tree looked at beside the database; decides who may share its result."""
+
+    identity: bool = False
+    time: bool = False
+    random: bool = False
+
+
+@dataclass(slots=True)
+class CallContext:
+    """One function run inside a transaction. Nested calls have their own, sharing the transaction,
+    the console and what was observed."""
+
+    transaction: Transaction
+    path: FunctionPath
+    component: str
+    udf_type: str  # "Query" | "Mutation"
+    identity: Identity
+    codec: CursorCodec
+    deployment: dict[str, Any]
+    logs: LogLines
+    observed: Observed
+    request_id: str = ""
+    depth: int = 0
+    journal_end: str | None = None  # of the previous run of this subscription
+    journal_end_next: str | None = None
+    has_paginated: bool = False
+    streams: dict[int, QueryStream] = field(default_factory=dict)
+    stream_count: int = 0
+
+
+Handler = Callable[[CallContext, dict[str, Any]], bytes]
+
+
+def answer_sync(context: CallContext, name: str, args: bytes) -> bytes:
+    handler = SYNC_HANDLERS.get(name)
+    if handler is None:
+        raise errors.unknown_operation(name)
+    return handler(context, _decode_args(args))
+
+
+def answer_async(context: CallContext, name: str, args: bytes) -> bytes:
+    """Every asynchronous call but `1.0/runUdf`, which needs another isolate (invocation.py)."""
+    handler = ASYNC_HANDLERS.get(name)
+    if handler is None:
+        if name in NOT_BUILT:
+            raise not_supported_yet(NOT_BUILT[name])
+        raise errors.unknown_async_operation(name)
+    return handler(context, _decode_args(args))
+
+
+def rejection(refusal: BackendError) -> AnswerError:
+    """The rejected promise of a refused call."""
+    data = values.dumps(refusal.data) if refusal.data is not None else None
+    return AnswerError(refusal.message, data)
+
+
+def _decode_args(args: bytes) -> dict[str, Any]:
+    try:
+        decoded = orjson.loads(args)
+    except orjson.JSONDecodeError as failure:
+        raise errors.bad_request("InvalidArgument", f"Received invalid json: {failure}") from failure
+    return decoded if isinstance(decoded, dict) else {}
+
+
+# --- reading ----------------------------------------------------------------------------------------
+
+
+def _get(context: CallContext, args: dict[str, Any]) -> bytes:
+    table = _table_of_id(context, args, "db.get")
+    if table is None:
+        return _NULL
+    row = context.transaction.get(table, args["id"])
+    return row.document if row is not None else _NULL
+
+
+def _query_stream(context: CallContext, args: dict[str, Any]) -> bytes:
+    plan = plan_query(args["query"], context.transaction.catalog)
+    query_id = context.stream_count
+    context.stream_count += 1
+    context.streams[query_id] = QueryStream(plan, context.transaction)
+    return b'{"queryId":%d}' % query_id
+
+
+def _query_stream_next(context: CallContext, args: dict[str, Any]) -> bytes:
+    query_id = args["queryId"]
+    stream = context.streams.get(query_id)
+    if stream is None:
+        raise errors.query_not_found()
+    row = stream.next()
+    if row is None:
+        del context.streams[query_id]
+        return _END_OF_STREAM
+    return b'{"done":false,"value":' + row.document + b"}"
+
+
+def _query_cleanup(context: CallContext, args: dict[str, Any]) -> bytes:
+    return b"true" if context.streams.pop(args.get("queryId", -1), None) is not None else b"false"
+
+
+def _query_page(context: CallContext, args: dict[str, Any]) -> bytes:
+    page_size = args.get("pageSize")
+    if not isinstance(page_size, (int, float)) or page_size != int(page_size) or page_size < 0:
+        raise errors.invalid_argument(None, "queryPage", "pageSize must be a non-negative whole number")
+    plan = plan_query(args["query"], context.transaction.catalog)
+    request = PageRequest(
+        cursor=args.get("cursor"),
+        end_cursor=args.get("endCursor"),
+        page_size=int(page_size),
+        rows_read_max=args.get("maximumRowsRead"),
+        bytes_read_max=args.get("maximumBytesRead"),
+    )
+    page = read_page(plan, context.transaction, request, context.journal_end, context.codec)
+    if context.has_paginated:  # checked after the page was read (spec 03 2.3)
+        raise errors.multiple_paginated_queries()
+    context.has_paginated = True
+    context.journal_end_next = page.continue_cursor
+    return page.to_json()
+
+
+def _count(context: CallContext, args: dict[str, Any]) -> bytes:
+    table = context.transaction.catalog.tables.get(args["table"])
+    if table is None or table.is_system:
+        return b"0"
+    scan = context.transaction.scan(table.by_id, table, b"", None, descending=False)
+    while scan.next() is not None:
+        pass
+    return str(float(scan.rows_returned)).encode()
+
+
+def _normalize_id(context: CallContext, args: dict[str, Any]) -> bytes:
+    table = context.transaction.catalog.tables.get(args["table"])
+    try:
+        decoded = decode_id(args["idString"])
+    except InvalidId:
+        return b'{"id":null}'
+    if table is None or table.is_system or decoded.table_number != table.number:
+        return b'{"id":null}'
+    return orjson.dumps({"id": args["idString"]})
+
+
+def _table_of_id(context: CallContext, args: dict[str, Any], method: str) -> Table | None:
+    """The user table an id argument belongs to; None when no table has its number."""
+    text = args.get("id")
+    try:
+        decoded = decode_id(text)  # type: ignore[arg-type]
+    except (InvalidId, TypeError, AttributeError) as failure:
+        raise errors.invalid_argument("id", method, f"Unable to decode ID: {failure}") from failure
+    catalog = context.transaction.catalog
+    table = catalog.tables_by_number.get(decoded.table_number)
+    is_system_call = bool(args.get("isSystem"))
+    if table is not None and table.is_system != is_system_call:
+        raise errors.system_table_without_system(is_system_call)
+    if table is not None and table.is_system:
+        raise not_supported_yet("db.system")
+    expected = args.get("table")
+    if expected is not None and table is not None and expected != table.name:
+        cause = f'expected to be an Id<"{expected}">, got Id<"{table.name}"> instead.'
+        raise errors.invalid_argument("id", method, cause)
+    return table
+
+
+# --- writing ----------------------------------------------------------------------------------------
+
+
+def _insert(context: CallContext, args: dict[str, Any]) -> bytes:
+    name = args["table"]
+    try:
+        check_table_name(name)
+    except BackendError as refusal:
+        raise errors.invalid_argument("table", "db.insert", refusal.message) from refusal
+    fields = _object_argument(args, "db.insert")
+    return orjson.dumps({"_id": context.transaction.insert(name, fields)})
+
+
+def _patch(context: CallContext, args: dict[str, Any]) -> bytes:
+    table = _written_table(context, args, "db.patch")
+    if not isinstance(args.get("value"), dict):
+        raise errors.invalid_argument("value", "db.patch", "Value must be an Object")
+    changes = values.decode_patch(args["value"])
+    return context.transaction.patch(table, args["id"], changes)
+
+
+def _replace(context: CallContext, args: dict[str, Any]) -> bytes:
+    table = _written_table(context, args, "db.replace")
+    return context.transaction.replace(table, args["id"], _object_argument(args, "db.replace"))
+
+
+def _remove(context: CallContext, args: dict[str, Any]) -> bytes:
+    table = _written_table(context, args, "db.delete")
+    return context.transaction.delete(table, args["id"])
+
+
+def _written_table(context: CallContext, args: dict[str, Any], method: str) -> Table:
+    table = _table_of_id(context, args, method)
+    if table is None:
+        raise errors.invalid_argument("id", method, f'Table for ID "{args["id"]}" not found')
+    return table
+
+
+def _object_argument(args: dict[str, Any], method: str) -> dict[str, Any]:
+    value = values.decode(args.get("value"))
+    if not isinstance(value, dict):
+        raise errors.invalid_argument("value", method, "Value must be an Object")
+    check_value(value)
+    return value
+
+
+# --- about the call ---------------------------------------------------------------------------------
+
+
+def _get_user_identity(context: CallContext, _args: dict[str, Any]) -> bytes:
+    context.observed.identity = True
+    return context.identity.attributes_json or _NULL
+
+
+def _get_function_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
+    return orjson.dumps({"name": context.path.display, "componentPath": context.component})
+
+
+def _get_deployment_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
+    return orjson.dumps(context.deployment)
+
+
+def _get_request_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
+    if context.udf_type == "Query":
+        raise errors.bad_request("NoRequestMetadataInQuery", "Cannot get request metadata in a Query")
+    context.observed.identity = True
+    facts = {"requestId": context.request_id, "ip": None, "userAgent": None}
+    return orjson.dumps({**facts, "scheduledFunctionId": None, "authToken": None})
+
+
+def _get_transaction_metrics(context: CallContext, _args: dict[str, Any]) -> bytes:
+    return orjson.dumps(context.transaction.budget.metrics())
+
+
+def _get_snapshot_ts(context: CallContext, _args: dict[str, Any]) -> bytes:
+    context.observed.time = True
+    return values.dumps(context.transaction.begin_ts)
+
+
+def _component_argument(_context: CallContext, _args: dict[str, Any]) -> bytes:
+    raise errors.bad_request("NoComponentArgs", "Component arguments are not available within the app")
+
+
+SYNC_HANDLERS: dict[str, Handler] = {
+    "1.0/queryStream": _query_stream,
+    "1.0/queryCleanup": _query_cleanup,
+    "1.0/db/normalizeId": _normalize_id,
+    "1.0/componentArgument": _component_argument,
+    "1.0/getSnapshotTs": _get_snapshot_ts,
+}
+
+ASYNC_HANDLERS: dict[str, Handler] = {
+    "1.0/get": _get,
+    "1.0/queryStreamNext": _query_stream_next,
+    "1.0/queryPage": _query_page,
+    "1.0/count": _count,
+    "1.0/insert": _insert,
+    "1.0/shallowMerge": _patch,
+    "1.0/replace": _replace,
+    "1.0/remove": _remove,
+    "1.0/getUserIdentity": _get_user_identity,
+    "1.0/getFunctionMetadata": _get_function_metadata,
+    "1.0/getDeploymentMetadata": _get_deployment_metadata,
+    "1.0/getRequestMetadata": _get_request_metadata,
+    "1.0/getTransactionMetrics": _get_transaction_metrics,
+}
+
+NOT_BUILT = {
+    "1.0/schedule": "ctx.scheduler",
+    "1.0/cancel_job": "ctx.scheduler",
+    "1.0/createFunctionHandle": "createFunctionHandle",
+    "1.0/storageGetUrl": "ctx.storage",
+    "1.0/storageGetMetadata": "ctx.storage",
+    "1.0/storageGenerateUploadUrl": "ctx.storage",
+    "1.0/storageDelete": "ctx.storage",
+    "1.0/storageStore": "ctx.storage",
+    "1.0/storageGet": "ctx.storage",
+    "1.0/signJwt": "signJwt",
+    "1.0/auditLog": "Audit logging",
+}
+"""Calls of the package that have no implementation yet, and what a user knows them as (docs/status.md)."""

@@ -1,0 +1,56 @@
+"""What a system function is: Python code over a Transaction (design D13).
+
+Push, environment, the `_system/...` queries of CLI and dashboard: all are values of the types below, so
+they get read sets, live updates, conflict checks and replay for nothing. The executor runs them
+(actors/executor.py): `prepare` once, then `run` in a transaction, again after a conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from functions.isolate import Engine
+from functions.query import CursorCodec
+from functions.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class SystemContext:
+    """What a system function may use beside its transaction."""
+
+    engine: Engine
+    instance_name: str
+    cloud_origin: str
+    site_origin: str
+    now_ns: int
+    random_bytes: Callable[[int], bytes]
+    codec: CursorCodec
+
+    @property
+    def system_environment(self) -> dict[str, str]:
+        """Variables every function sees (spec 03 5.8)."""
+        return {"CONVEX_CLOUD_URL": self.cloud_origin, "CONVEX_SITE_URL": self.site_origin}
+
+
+@dataclass(frozen=True, slots=True)
+class SystemFunction:
+    """A `_system/...` function a client may call: Convex values in, a Convex value out."""
+
+    udf_type: str  # "Query" | "Mutation"
+    run: Callable[[Transaction, dict[str, Any], SystemContext], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An HTTP operation of CLI or operator: JSON in, JSON out.
+
+    `prepare` (slow work: analysis) sees a read-only transaction and its result is passed to `run`, which
+    must check in its own transaction whatever `prepare` relied on. `run` decides everything that is
+    written; a raised BackendError writes nothing.
+    """
+
+    run: Callable[[Transaction, dict[str, Any], Any, SystemContext], Any]
+    prepare: Callable[[Transaction, dict[str, Any], SystemContext], Any] | None = None
+    is_slow: bool = False  # runs on a slow executor

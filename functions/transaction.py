@@ -1,0 +1,529 @@
+"""One transaction: a snapshot, what was read from it, and what shall be written over it.
+
+Knows documents, tables and indexes; knows no JavaScript, socket or store. All reads go through a
+`SnapshotReader` and are answered at once.
+
+Promises:
+  - reads see the snapshot overlaid with the transaction's own writes, in key order;
+  - the read set holds every interval consumed, to the last row returned and no further;
+  - rolling back to a savepoint removes writes made since, keeps reads, and never reuses ids;
+  - `commit_body()` names each written document once, with every index key before and after.
+
+Read in this order: Transaction.scan, _put, commit_body.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from functions.budget import Budget
+from functions.catalog import (
+    BACKFILLED,
+    BACKFILLING,
+    BY_CREATION_TIME,
+    BY_ID,
+    ENABLED,
+    Catalog,
+    Index,
+    Table,
+)
+from functions.errors import (
+    document_exists,
+    nonexistent_document,
+    read_only_transaction,
+    system_field_changed,
+    system_field_supplied,
+)
+from functions.snapshot import Row, SnapshotReader
+from functions.system.tables import index_row_id, table_row_id
+from log import limits, values
+from log.errors import schema_enforcement, too_many_tables
+from log.ids import check_table_name, encode_id, new_internal_id
+from log.intervals import IntervalSet
+from log.keys import encode_item, index_key
+from log.read_set import ReadSet
+from log.record import CallTrace, CommitBody, DocumentWrite, KeyWrite, in_application_order
+
+RandomBytes = Callable[[int], bytes]
+SCAN_ROWS_FIRST = 16
+
+
+@dataclass(slots=True)
+class _Written:
+    """A document this transaction wrote. `original` is what the snapshot holds, None = nothing."""
+
+    table: Table
+    original: Row | None
+    original_keys: tuple[bytes, ...]  # by position in table.indexes; () when original is None
+    document: dict[str, Any] | None
+    encoded: bytes | None
+    size_bytes: int
+    keys: tuple[bytes, ...]  # () when deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Savepoint:
+    """A place in the history of a transaction's writes to roll back to."""
+
+    position: int
+    catalog: Catalog
+
+
+class Overlay:
+    """One index's keys as this transaction changed them: a row, or None for a key that is gone."""
+
+    __slots__ = ("keys", "rows")
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.rows: dict[bytes, Row | None] = {}
+
+    def set(self, key: bytes, row: Row | None) -> None:
+        if key not in self.rows:
+            insort(self.keys, key)
+        self.rows[key] = row
+
+    def unset(self, key: bytes) -> None:
+        if key in self.rows:
+            del self.rows[key]
+            del self.keys[bisect_left(self.keys, key)]
+
+    def next_key(self, start: bytes, end: bytes | None, *, descending: bool) -> bytes | None:
+        """The first changed key of [start, end) in the direction of the scan."""
+        if descending:
+            position = (len(self.keys) if end is None else bisect_left(self.keys, end)) - 1
+            return self.keys[position] if position >= 0 and self.keys[position] >= start else None
+        position = bisect_left(self.keys, start)
+        if position == len(self.keys) or (end is not None and self.keys[position] >= end):
+            return None
+        return self.keys[position]
+
+
+class Transaction:
+    """See the module text. `now_ms` is the base of creation times, `random_bytes` the source of ids."""
+
+    def __init__(
+        self,
+        snapshot: SnapshotReader,
+        catalog: Catalog,
+        *,
+        now_ms: float,
+        random_bytes: RandomBytes,
+        is_read_only: bool = False,
+    ) -> None:
+        self.snapshot = snapshot
+        self.catalog = catalog
+        self.reads = ReadSet()
+        self.reads.reads_catalog = True  # the function itself was found through the catalog
+        self.budget = Budget()
+        self.is_read_only = is_read_only
+        self._counted_intervals: dict[bytes, IntervalSet] = {}
+        self._interval_count = 0
+        self._random_bytes = random_bytes
+        self._next_creation_time = now_ms
+        self._now_seconds = int(now_ms // 1000)
+        self._written: dict[str, _Written] = {}
+        self._history: list[tuple[str, _Written | None]] = []
+        self._overlays: dict[bytes, Overlay] = {}
+
+    @property
+    def begin_ts(self) -> int:
+        return self.snapshot.ts
+
+    @property
+    def has_writes(self) -> bool:
+        return bool(self._written)
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def get(self, table: Table, document_id: str) -> Row | None:
+        """The document, or None; its id is read either way."""
+        row = self._lookup(table, document_id)
+        if row is not None:
+            self.budget.read_document(row.size_bytes, is_system=table.is_system)
+        return row
+
+    def scan(self, index: Index, table: Table, start: bytes, end: bytes | None, *, descending: bool) -> Scan:
+        """A scan of [start, end) of an index; nothing is read before its first `next`."""
+        return Scan(self, index, table, start, end, descending=descending)
+
+    def first(self, table: Table, index_name: str, prefix: bytes) -> dict[str, Any] | None:
+        """The first document whose key begins with `prefix`, decoded; for system code."""
+        index = table.index(index_name)
+        assert index is not None
+        row = self.scan(index, table, prefix, prefix + b"\xff", descending=False).next()
+        return values.loads_canonical(row.document) if row is not None else None  # type: ignore[return-value]
+
+    def all_documents(self, table: Table) -> list[dict[str, Any]]:
+        """Every document of a (small, system) table, decoded, in id order."""
+        scan = self.scan(table.by_id, table, b"", None, descending=False)
+        documents = []
+        while (row := scan.next()) is not None:
+            documents.append(values.loads_canonical(row.document))
+        return documents  # type: ignore[return-value]
+
+    def record_read(self, index: Index, start: bytes, end: bytes | None) -> None:
+        """Add a consumed interval, within the limit on distinct ones (spec 03 6.2)."""
+        held = self._counted_intervals.setdefault(index.index_id, IntervalSet())
+        before = len(held)
+        held.add(start, end)
+        self._interval_count += len(held) - before
+        self.reads.add(index.index_id, start, end)
+        self.budget.check_intervals(self._interval_count)
+
+    def overlay_of(self, index: Index) -> Overlay | None:
+        return self._overlays.get(index.index_id)
+
+    def _lookup(self, table: Table, document_id: str) -> Row | None:
+        key = encode_item(document_id)
+        self.record_read(table.by_id, key, key + b"\x00")
+        return self._revision(table, document_id, key)
+
+    def _revision(self, table: Table, document_id: str, key: bytes) -> Row | None:
+        written = self._written.get(document_id)
+        if written is not None:
+            return _row_of(written, key) if written.encoded is not None else None
+        return self.snapshot.get(table.by_id.index_id, key)
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def insert(self, table_name: str, fields: dict[str, Any]) -> str:
+        """A new document with a new id; the table is created by its first document."""
+        self._check_writable()
+        table = self.catalog.tables.get(table_name) or self.create_table(table_name)
+        internal_id = new_internal_id(self._random_bytes(14), self._now_seconds)
+        return self.insert_with_id(table, encode_id(table.number, internal_id), fields)
+
+    def insert_with_id(self, table: Table, document_id: str, fields: dict[str, Any]) -> str:
+        self._check_writable()
+        if "_id" in fields or "_creationTime" in fields:
+            raise system_field_supplied("_id" if "_id" in fields else "_creationTime")
+        if self._lookup(table, document_id) is not None:
+            raise document_exists(document_id)
+        document = {**fields, "_id": document_id, "_creationTime": self._take_creation_time()}
+        self._put(table, document_id, document)
+        return document_id
+
+    def patch(self, table: Table, document_id: str, changes: dict[str, Any], method: str = "Update") -> bytes:
+        """Set the given top-level fields; UNDEFINED removes one. Returns the new document's bytes."""
+        document = self._require(table, document_id, method)
+        changed = {**document, **changes}
+        removed = [name for name, value in changes.items() if value is values.UNDEFINED]
+        for name in removed:
+            del changed[name]
+        return self._overwrite(table, document_id, document, changed)
+
+    def replace(self, table: Table, document_id: str, fields: dict[str, Any]) -> bytes:
+        document = self._require(table, document_id, "Replace")
+        changed = {**fields}
+        changed.setdefault("_id", document_id)
+        changed.setdefault("_creationTime", document["_creationTime"])
+        return self._overwrite(table, document_id, document, changed)
+
+    def delete(self, table: Table, document_id: str) -> bytes:
+        """Returns the bytes of the document that was there."""
+        self._require(table, document_id, "Delete")
+        row = self._revision(table, document_id, encode_item(document_id))
+        assert row is not None
+        self._put(table, document_id, None)
+        return row.document
+
+    def create_table(self, name: str) -> Table:
+        """A user table with its two built-in indexes, as rows of `_tables` and `_index`."""
+        self._check_writable()
+        check_table_name(name)
+        if len(self.catalog.user_tables()) >= limits.USER_TABLES_MAX:
+            raise too_many_tables(limits.USER_TABLES_MAX)
+        tablet_id = self._new_internal_id()
+        indexes = (
+            Index(self._new_internal_id(), BY_ID, ()),
+            Index(self._new_internal_id(), BY_CREATION_TIME, (("_creationTime",),)),
+        )
+        table = Table(name, self.catalog.next_user_table_number(), tablet_id, indexes)
+        rows = self.catalog.tables["_tables"], self.catalog.tables["_index"]
+        fields = {"name": name, "number": table.number, "state": "active"}
+        self.insert_with_id(rows[0], table_row_id(tablet_id), fields)
+        for index in indexes:
+            self.insert_with_id(rows[1], index_row_id(index.index_id), index_fields(table, index))
+        self.catalog = self.catalog.with_table(table)
+        return table
+
+    def _new_internal_id(self) -> bytes:
+        return new_internal_id(self._random_bytes(14), self._now_seconds)
+
+    def _require(self, table: Table, document_id: str, verb: str) -> dict[str, Any]:
+        self._check_writable()
+        row = self._lookup(table, document_id)
+        if row is None:
+            raise nonexistent_document(verb, document_id)
+        self.budget.read_document(row.size_bytes, is_system=table.is_system)
+        written = self._written.get(document_id)
+        if written is not None and written.document is not None:
+            return written.document
+        return values.loads_canonical(row.document)  # type: ignore[return-value]
+
+    def _overwrite(
+        self, table: Table, document_id: str, before: dict[str, Any], after: dict[str, Any]
+    ) -> bytes:
+        for name in values.SYSTEM_FIELDS:
+            if name not in after or not values.same(after[name], before[name]):
+                raise system_field_changed(name)
+        if values.same(before, after):  # writes nothing, counts as the read it was (spec 03 2.4)
+            return values.dumps(before)
+        written = self._put(table, document_id, after)
+        assert written.encoded is not None
+        return written.encoded
+
+    def _check_writable(self) -> None:
+        if self.is_read_only:
+            raise read_only_transaction()
+
+    def _take_creation_time(self) -> float:
+        """Strictly increasing within the transaction (spec 04 1.1)."""
+        taken = self._next_creation_time
+        self._next_creation_time = math.nextafter(taken, math.inf)
+        return taken
+
+    def _put(self, table: Table, document_id: str, document: dict[str, Any] | None) -> _Written:
+        """Write or delete (None). All checks come before the first change."""
+        encoded: bytes | None = None
+        size_bytes = 0
+        keys: tuple[bytes, ...] = ()
+        if document is not None:
+            size_bytes = values.size_of(document)
+            if not table.is_system:
+                values.check_document(document, size_bytes)
+                self._enforce_schema(table, document)
+            encoded = values.dumps(document)
+            keys = _keys_of(table, document, document_id)
+        before = self._written.get(document_id)
+        if before is not None:
+            original, original_keys = before.original, before.original_keys
+        else:
+            original, original_keys = self._original(table, document_id)
+        self.budget.write_document(size_bytes, is_system=table.is_system)
+        written = _Written(table, original, original_keys, document, encoded, size_bytes, keys)
+        self._history.append((document_id, before))
+        self._move(document_id, before, written)
+        return written
+
+    def _original(self, table: Table, document_id: str) -> tuple[Row | None, tuple[bytes, ...]]:
+        row = self.snapshot.get(table.by_id.index_id, encode_item(document_id))
+        if row is None:
+            return None, ()
+        document = values.loads_canonical(row.document)
+        return row, _keys_of(table, document, document_id)  # type: ignore[arg-type]
+
+    def _move(self, document_id: str, before: _Written | None, after: _Written | None) -> None:
+        """Make the overlays and `_written` show `after` instead of `before` (None = as the snapshot)."""
+        shown = after or before
+        assert shown is not None
+        for position, index in enumerate(shown.table.indexes):
+            overlay = self._overlays.setdefault(index.index_id, Overlay())
+            original_key = shown.original_keys[position] if shown.original_keys else None
+            if before is not None and before.keys:
+                overlay.unset(before.keys[position])
+            if original_key is not None:
+                overlay.set(original_key, None) if after is not None else overlay.unset(original_key)
+            if after is not None and after.keys:
+                overlay.set(after.keys[position], _row_of(after, after.keys[position]))
+        if after is None:
+            del self._written[document_id]
+        else:
+            self._written[document_id] = after
+
+    # --- schema -----------------------------------------------------------------------------------
+
+    def _enforce_schema(self, table: Table, document: dict[str, Any]) -> None:
+        """The active schema refuses; a pending one is failed by the write instead (spec 04 4.6)."""
+        catalog = self.catalog
+        if catalog.schema is None and catalog.pending_schema is None:
+            return
+        fields = {name: value for name, value in document.items() if name not in values.SYSTEM_FIELDS}
+        if catalog.schema is not None:
+            error = catalog.schema.check_document(table.name, fields, catalog)
+            if error is not None:
+                raise schema_enforcement(table.name, error)
+        pending = catalog.pending_schema
+        if pending is not None:
+            error = pending.schema.check_document(table.name, fields, catalog)
+            if error is not None:
+                text = f'New document in table "{table.name}" does not match the schema: {error}'
+                self.fail_pending_schema(table.name, text)
+
+    def fail_pending_schema(self, table_name: str, error: str) -> None:
+        pending = self.catalog.pending_schema
+        assert pending is not None
+        state = {"state": "failed", "error": error, "tableName": table_name}
+        self.patch(self.catalog.tables["_schemas"], pending.row_id, {"state": state})
+        self.catalog = self.catalog.without_pending_schema()
+
+    # --- nesting and the end ----------------------------------------------------------------------
+
+    def savepoint(self) -> Savepoint:
+        return Savepoint(len(self._history), self.catalog)
+
+    def roll_back(self, savepoint: Savepoint) -> None:
+        """Undo the writes since; reads and consumed ids stay (spec 04 1.4)."""
+        while len(self._history) > savepoint.position:
+            document_id, before = self._history.pop()
+            self._move(document_id, self._written[document_id], before)
+        self.catalog = savepoint.catalog
+
+    def commit_body(self, call_id: bytes, trace: CallTrace) -> CommitBody:
+        """What to propose to the committer. Documents inserted and deleted here leave no trace."""
+        writes = [
+            DocumentWrite(
+                tablet_id=written.table.tablet_id,
+                document_id=document_id,
+                previous_ts=written.original.revision_ts if written.original is not None else 0,
+                size_bytes=written.size_bytes,
+                document=written.encoded,
+                keys=_key_writes(written),
+            )
+            for document_id, written in self._written.items()
+            if written.encoded is not None or written.original is not None
+        ]
+        return CommitBody(self.begin_ts, call_id, trace, in_application_order(writes))
+
+
+class Scan:
+    """A range of one index, read row by row. The read set grows as rows are consumed.
+
+    Rows come from the snapshot in buffers and are merged with the overlay at every step, so writes made
+    while the scan is open are seen in the part not yet consumed.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_descending",
+        "_fetch_rows",
+        "_high",
+        "_index",
+        "_is_done",
+        "_is_fetched",
+        "_low",
+        "_snapshot_high",
+        "_snapshot_low",
+        "_table",
+        "_transaction",
+        "rows_returned",
+    )
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        index: Index,
+        table: Table,
+        start: bytes,
+        end: bytes | None,
+        *,
+        descending: bool,
+    ) -> None:
+        self._transaction, self._index, self._table = transaction, index, table
+        self._descending = descending
+        self._low, self._high = start, end  # what is not yet consumed
+        self._snapshot_low, self._snapshot_high = start, end  # what is not yet fetched
+        self._buffer: list[Row] = []  # fetched rows, the next one last
+        self._is_fetched = False  # nothing of the snapshot's part is left to fetch
+        self._is_done = False
+        self._fetch_rows = SCAN_ROWS_FIRST
+        self.rows_returned = 0
+
+    def next(self) -> Row | None:
+        """The next row in key order, or None when the interval is exhausted (then all of it is read)."""
+        if self._is_done:
+            return None
+        row = self._next_row()
+        transaction = self._transaction
+        if row is None:
+            self._is_done = True
+            transaction.record_read(self._index, self._low, self._high)
+            return None
+        after = row.key + b"\x00"
+        if self._descending:
+            transaction.record_read(self._index, row.key, self._high)
+            self._high = row.key
+        else:
+            transaction.record_read(self._index, self._low, after)
+            self._low = after
+        transaction.budget.read_document(row.size_bytes, is_system=self._table.is_system)
+        self.rows_returned += 1
+        return row
+
+    def _next_row(self) -> Row | None:
+        """The next visible row; keys the transaction deleted are passed over."""
+        overlay = self._transaction.overlay_of(self._index)
+        low, high = self._low, self._high
+        while True:
+            if not self._buffer and not self._is_fetched:
+                self._fetch()
+            base = self._buffer[-1] if self._buffer else None
+            changed = overlay.next_key(low, high, descending=self._descending) if overlay else None
+            if changed is None or (base is not None and self._is_before(base.key, changed)):
+                return self._buffer.pop() if base is not None else None
+            if base is not None and base.key == changed:
+                self._buffer.pop()
+            assert overlay is not None
+            row = overlay.rows[changed]
+            if row is not None:
+                return row
+            low, high = (low, changed) if self._descending else (changed + b"\x00", high)
+
+    def _is_before(self, left: bytes, right: bytes) -> bool:
+        return left > right if self._descending else left < right
+
+    def _fetch(self) -> None:
+        """The next rows of the snapshot. Starts small: most scans want few rows."""
+        rows = self._transaction.snapshot.scan(
+            self._index.index_id,
+            self._snapshot_low,
+            self._snapshot_high,
+            descending=self._descending,
+            limit=self._fetch_rows,
+        )
+        if len(rows) < self._fetch_rows:
+            self._is_fetched = True
+        elif self._descending:
+            self._snapshot_high = rows[-1].key
+        else:
+            self._snapshot_low = rows[-1].key + b"\x00"
+        rows.reverse()
+        self._buffer = rows
+        self._fetch_rows = min(self._fetch_rows * 4, limits.SCAN_ROWS_PER_FETCH_MAX)
+
+
+def index_fields(table: Table, index: Index) -> dict[str, Any]:
+    """The `_index` row of an index (spec 04 4.5), without system fields."""
+    if index.state == BACKFILLING:
+        state: dict[str, Any] = {"type": BACKFILLING, "backfillState": {"staged": index.is_staged}}
+    elif index.state == BACKFILLED:
+        state = {"type": BACKFILLED, "staged": index.is_staged}
+    else:
+        state = {"type": ENABLED}
+    config = {"type": "database", "fields": list(index.field_names), "onDiskState": state}
+    return {"table_id": table_row_id(table.tablet_id), "descriptor": index.name, "config": config}
+
+
+def _keys_of(table: Table, document: dict[str, Any], document_id: str) -> tuple[bytes, ...]:
+    return tuple(index_key(index.fields, document, document_id) for index in table.indexes)
+
+
+def _row_of(written: _Written, key: bytes) -> Row:
+    assert written.encoded is not None
+    return Row(key, 0, written.size_bytes, written.encoded)
+
+
+def _key_writes(written: _Written) -> tuple[KeyWrite, ...]:
+    return tuple(
+        (
+            index.index_id,
+            written.original_keys[position] if written.original_keys else None,
+            written.keys[position] if written.keys else None,
+        )
+        for position, index in enumerate(written.table.indexes)
+    )

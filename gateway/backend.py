@@ -1,0 +1,134 @@
+"""Port: everything the gateway knows of the rest. Implemented by cluster/backend.py.
+
+Promises of an implementation:
+  - `published_ts` never decreases, and covers every ts a reply of this backend has carried;
+  - the stream calls the listener with strictly ordered `(covered_ts, invalidations)`: when it has been
+    called with covered_ts P, every invalidation at or before P has been delivered;
+  - a registration answered `Registered(P)` loses nothing: the result is valid through P, and a later
+    invalidation arrives in the stream after P;
+  - function failures are values (`FunctionOutcome.error`); only request-level failures raise BackendError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from log.identity import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """One call of a user (or `_system/`) function, decoded and checked by the gateway."""
+
+    path: str  # canonical "dir/mod.js:fn"
+    args: bytes  # JSON array text; values in the Convex encoding, validated by the callee
+    identity: Identity
+    component: str = ""  # component path, "" = the app
+    request_id: str = ""  # 16 hex digits, for error texts and logs
+    caller: str = "HttpApi"  # "SyncWorker" | "HttpApi" | "Tester"
+    client_version: str = ""  # "npm-1.48.0"
+    session_id: str | None = None  # with session_request: exactly once over reconnects (spec 01 1.8)
+    session_request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionError:
+    """The function failed (spec 03 0, JsError). `message` is the whole multi-line text without the
+    `[Request ID: ...] Server Error` line; `data` is canonical JSON, present only for a ConvexError."""
+
+    message: str
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionOutcome:
+    """How a call ended. Bytes are canonical JSON, to be spliced into answers undecoded (D9)."""
+
+    value: bytes | None  # the returned value; None when `error` is set
+    error: FunctionError | None
+    log_lines: bytes  # JSON array of "[LOG] 'x'" strings; b"[]" when there are none
+    ts: int  # query: the snapshot it was read at; mutation: the commit timestamp
+    journal: str | None = None  # end cursor of a paginated query (spec 01 5.2)
+    reads: bytes = b""  # opaque: pass to register()
+    observed_identity: bool = True
+    observed_time: bool = True
+    execution_seconds: float = 0.0
+    udf_type: str = ""  # "Query" | "Mutation" | "Action", for the function log
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The subscription stands; its result is known to be valid through `valid_through_ts`."""
+
+    valid_through_ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidated:
+    """The result was already overwritten at `ts`; nothing was registered."""
+
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidation:
+    """The subscription `key` was hit by the commit at `ts` and is gone; `reason` says by what."""
+
+    key: int
+    ts: int
+    reason: str
+
+
+StreamListener = Callable[[int, Sequence[Invalidation]], None]
+
+
+class Backend(Protocol):
+    """What the gateway may ask for."""
+
+    @property
+    def published_ts(self) -> int:
+        """The newest commit timestamp known to this gateway."""
+
+    @property
+    def covered_ts(self) -> int:
+        """The ts up to which the invalidation stream has been delivered; results are served at it."""
+
+    async def latest_ts(self) -> int:
+        """The newest readable timestamp of the log, by asking it."""
+
+    async def wait_covered(self, ts: int) -> None:
+        """Return once covered_ts >= ts."""
+
+    async def run_query(self, call: FunctionCall, ts: int | None, journal: str | None) -> FunctionOutcome:
+        """Run at exactly `ts`, or at the newest readable timestamp when None."""
+
+    async def run_mutation(self, call: FunctionCall) -> FunctionOutcome: ...
+
+    async def run_action(self, call: FunctionCall) -> FunctionOutcome: ...
+
+    async def run_any(self, call: FunctionCall) -> FunctionOutcome:
+        """Look the function up and run it as what it is (spec 01 2.3, /api/function)."""
+
+    async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
+        """A deploy or operator operation ("start_push", "finish_push", ...): JSON in, JSON out."""
+
+    async def register(self, key: int, reads: bytes, ts: int) -> Registered | Invalidated: ...
+
+    def unregister(self, keys: Sequence[int]) -> None: ...
+
+    def listen(self, listener: StreamListener) -> None:
+        """Set the one listener of the stream; called on the gateway's event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What the operator configured, as the gateway needs it."""
+
+    instance_name: str
+    instance_secret: bytes
+    cloud_origin: str = "http://127.0.0.1:3210"
+    site_origin: str = "http://127.0.0.1:3211"
+    redact_errors: bool = False
+    server_version: str = "unknown"

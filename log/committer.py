@@ -1,0 +1,196 @@
+"""Decides which commits enter the log, in which order. Nothing else decides that.
+
+Law 1: everything that can change the order of commits is in this file.
+Law 2: this file knows no disk, clock, network or actor. Time and durability arrive as arguments.
+
+Promises to the callers:
+  - commit timestamps strictly increase, also across restarts (the first is above every one on disk);
+  - what is published is always a prefix of what was admitted;
+  - a commit is admitted only if nothing it read was written after its begin_ts, including by commits
+    admitted but not yet durable (they may fail: a false conflict is allowed, a missed one is not);
+  - a call id is admitted once within the window, whoever asks again is told the first admission's ts.
+
+Read in this order: propose, ready, advance.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from log import limits
+from log.errors import commit_queue_full, internal_server_error
+from log.invariant import invariant
+from log.read_set import ReadSet
+from log.record import CallTrace, CommitBody, Record, RecordKind, make_record
+from log.write_log import Conflict, WriteLog
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """A proposal: what was read, what shall be written. `encoded` is `body.encode()`, stored verbatim."""
+
+    reads: ReadSet
+    body: CommitBody
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The commit has its place; it is durable and visible only after advance()."""
+
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyCommitted:
+    """This call id was admitted before, at `ts`; nothing new was admitted."""
+
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class TooOld:
+    """The snapshot is older than the remembered writes: it can never be judged (out of retention)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit with its place in the log."""
+
+    record: Record
+    body: CommitBody
+
+    @property
+    def ts(self) -> int:
+        return self.record.ts
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Commits to be made durable together, in order."""
+
+    commits: tuple[Commit, ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        return tuple(commit.record for commit in self.commits)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """Where the durable log ends: the state a committer starts from."""
+
+    seq: int = 0
+    ts: int = 0
+    crc: int = 0
+
+
+class Committer:
+    """The order of one log. `epoch` was claimed in the store before the committer was made."""
+
+    def __init__(
+        self,
+        end: LogEnd,
+        epoch: int,
+        catalog_tablets: frozenset[bytes],
+        now_ns: int,
+        recent: tuple[Commit, ...] = (),
+    ) -> None:
+        """Continue the log at `end`. `recent` are the last commits before it, so that a call whose
+        reply was lost with the previous writer is recognised, and its snapshot can still be judged."""
+        self.epoch = epoch
+        self.published_ts = end.ts
+        self._catalog_tablets = catalog_tablets
+        self._last = end  # of the last admitted record; moves in _admit_record only
+        self._write_log = WriteLog(forgotten_ts=recent[0].ts if recent else end.ts)
+        self._admitted: list[Commit] = []  # filled by _admit, emptied by ready
+        self._in_flight: Batch | None = None  # set by ready, cleared by advance
+        self._ts_by_call_id: OrderedDict[bytes, int] = OrderedDict()
+        for commit in recent:
+            if commit.ts > self._write_log.forgotten_ts:
+                self._remember(commit)
+        self._admit_record(RecordKind.EPOCH, b"", CommitBody(end.ts, b"", CallTrace(), ()), now_ns)
+
+    def propose(self, request: CommitRequest, now_ns: int) -> Admitted | AlreadyCommitted | Conflict | TooOld:
+        """Admit the commit and give it a timestamp, or say why not. A refusal changes nothing."""
+        body = request.body
+        invariant(
+            body.begin_ts <= self.published_ts,
+            "snapshots are never in the future",
+            begin_ts=body.begin_ts,
+            published_ts=self.published_ts,
+        )
+        earlier_ts = self._ts_by_call_id.get(body.call_id)
+        if earlier_ts is not None:
+            return AlreadyCommitted(earlier_ts)
+        if len(self._admitted) >= limits.COMMIT_QUEUE_LENGTH_MAX:
+            raise commit_queue_full()
+        if body.begin_ts < self._write_log.forgotten_ts:
+            return TooOld()
+        self._check_read_before_write(request)
+        conflict = self._write_log.first_conflict(request.reads, body.begin_ts)
+        if conflict is not None:
+            return conflict
+        commit = self._admit_record(RecordKind.COMMIT, request.encoded, body, now_ns)
+        self._remember(commit)
+        return Admitted(commit.ts)
+
+    def ready(self) -> Batch | None:
+        """Commits to make durable, in order. Sync them BEFORE calling advance(batch)."""
+        if self._in_flight is not None or not self._admitted:
+            return None
+        count, bytes_taken = 0, 0
+        for commit in self._admitted[: limits.BATCH_RECORDS_MAX]:
+            bytes_taken += len(commit.record.body)
+            if count and bytes_taken > limits.BATCH_BYTES_MAX:
+                break  # one commit may be larger than a batch; it then travels alone
+            count += 1
+        self._in_flight = Batch(tuple(self._admitted[:count]))
+        del self._admitted[:count]
+        return self._in_flight
+
+    def advance(self, batch: Batch) -> tuple[Commit, ...]:
+        """The batch is durable: publish it. AFTER this, and only then, anyone may be told."""
+        invariant(batch is self._in_flight, "batches become durable in the order they were handed out")
+        self._in_flight = None
+        self.published_ts = batch.commits[-1].ts
+        self._write_log.trim(
+            self.published_ts,
+            age_ns_min=limits.WRITE_WINDOW_SECONDS_MIN * NANOSECONDS,
+            age_ns_max=limits.WRITE_WINDOW_SECONDS_MAX * NANOSECONDS,
+            bytes_max=limits.WRITE_WINDOW_BYTES_MAX,
+        )
+        return batch.commits
+
+    def committed_ts(self, call_id: bytes) -> int | None:
+        """When the call was admitted, while it is remembered."""
+        return self._ts_by_call_id.get(call_id)
+
+    def _admit_record(self, kind: RecordKind, encoded: bytes, body: CommitBody, now_ns: int) -> Commit:
+        record = make_record(
+            self._last.crc,
+            self._last.seq + 1,
+            max(self._last.ts + 1, now_ns),
+            self.epoch,
+            kind,
+            encoded,
+        )
+        self._last = LogEnd(record.seq, record.ts, record.crc)
+        commit = Commit(record, body)
+        self._admitted.append(commit)
+        return commit
+
+    def _check_read_before_write(self, request: CommitRequest) -> None:
+        """Whoever writes resolved its table and indexes through the catalog; else keys may be missing."""
+        if request.body.writes and not request.reads.reads_catalog:
+            raise internal_server_error()
+
+    def _remember(self, commit: Commit) -> None:
+        body = commit.body
+        self._write_log.append(commit.ts, body.trace.path, body.writes, self._catalog_tablets)
+        self._ts_by_call_id[body.call_id] = commit.ts
+        if len(self._ts_by_call_id) > limits.CALL_ID_WINDOW_LENGTH_MAX:
+            self._ts_by_call_id.popitem(last=False)

@@ -1,0 +1,35 @@
+"""On whose behalf a call runs. Written into records of mutations, hence known to every room.
+
+Tokens and keys never travel here: the gateway checks them and keeps only what they proved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """kind: "unknown" (no token), "user", "admin", "acting" (an admin as a user) or "system".
+
+    `attributes_json` is the canonical JSON object that `ctx.auth.getUserIdentity()` answers
+    (spec 01 4.3), or None where it answers null.
+    """
+
+    kind: str = "unknown"
+    attributes_json: bytes | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """May run internal and `_system/` functions (spec 01 4.4)."""
+        return self.kind in ("admin", "acting", "system")
+
+    @property
+    def is_plain_admin(self) -> bool:
+        """May also name a component (spec 01 4.4: acting-as may not)."""
+        return self.kind in ("admin", "system")
+
+
+UNKNOWN = Identity()
+ADMIN = Identity("admin")
+SYSTEM = Identity("system")

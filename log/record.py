@@ -1,0 +1,147 @@
+"""What one entry of the log is, its canonical bytes, and the chain that ties it to its predecessor.
+
+The log is the only truth (design D1): everything else is folded from these records. `seq` is dense from
+1, `ts` strictly increases, `epoch` never decreases, and `crc` covers the record *and* its predecessor's
+crc, so that a record can neither be lost from the middle nor be moved.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
+
+import msgpack
+
+from log.invariant import invariant
+
+RECORD_FORMAT = 1
+CHAIN_START_CRC = 0
+
+_HEAD = struct.Struct(">BBQQQ")
+
+
+class RecordKind(IntEnum):
+    """COMMIT: document writes. EPOCH: a new writer took over."""
+
+    COMMIT = 1
+    EPOCH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One durable entry. `body` is msgpack, its meaning given by `kind`; nobody rewrites it."""
+
+    seq: int
+    ts: int
+    epoch: int
+    kind: RecordKind
+    crc: int
+    body: bytes
+
+    def check_follows(self, previous_crc: int) -> None:
+        """Prove the record unchanged and in its place."""
+        expected = chain_crc(previous_crc, self.seq, self.ts, self.epoch, self.kind, self.body)
+        invariant(self.crc == expected, "a record carries the crc of its content and place", seq=self.seq)
+
+
+def chain_crc(previous_crc: int, seq: int, ts: int, epoch: int, kind: RecordKind, body: bytes) -> int:
+    head = _HEAD.pack(RECORD_FORMAT, kind, seq, ts, epoch)
+    return zlib.crc32(body, zlib.crc32(head, previous_crc))
+
+
+def make_record(previous_crc: int, seq: int, ts: int, epoch: int, kind: RecordKind, body: bytes) -> Record:
+    return Record(seq, ts, epoch, kind, chain_crc(previous_crc, seq, ts, epoch, kind, body), body)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRun:
+    """Consecutive records of one log.
+
+    Guarantees: seq is dense, ts strictly increases, epoch never decreases, every crc chains to its
+    predecessor's. Only code that builds a run from stored bytes calls check().
+    """
+
+    records: tuple[Record, ...]
+
+    def check(self, previous_crc: int) -> None:
+        for before, after in pairwise(self.records):
+            invariant(after.seq == before.seq + 1, "a run has no holes", found=after.seq)
+            invariant(before.ts < after.ts, "time in the log only grows", seq=after.seq)
+            invariant(before.epoch <= after.epoch, "a fenced writer cannot come back", seq=after.seq)
+        for record in self.records:
+            record.check_follows(previous_crc)
+            previous_crc = record.crc
+
+
+KeyWrite = tuple[bytes, bytes | None, bytes | None]
+"""(index_id, key before or None, key after or None): what one write does to one index."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentWrite:
+    """One document's new revision; `document` None = deleted. Sizes as of spec 01 3.4."""
+
+    tablet_id: bytes
+    document_id: str
+    previous_ts: int  # revision it replaces; 0 = it did not exist
+    size_bytes: int
+    document: bytes | None  # canonical bytes (design D9)
+    keys: tuple[KeyWrite, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallTrace:
+    """What re-executing the mutation needs beside the log itself (design D1, spec 04 10.8)."""
+
+    path: str = ""
+    component: str = ""
+    args: bytes = b""
+    identity: str = "unknown"
+    identity_attributes: bytes | None = None
+    seed: bytes = b""
+    now_ms: float = 0.0
+    outcome_crc: int = 0
+    reads_crc: int = 0
+    session_id: str | None = None
+    session_request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitBody:
+    """The content of a COMMIT record."""
+
+    begin_ts: int
+    call_id: bytes
+    trace: CallTrace
+    writes: tuple[DocumentWrite, ...]
+
+    def encode(self) -> bytes:
+        trace = self.trace
+        return msgpack.packb(
+            (
+                self.begin_ts,
+                self.call_id,
+                tuple(getattr(trace, name) for name in _TRACE_FIELDS),
+                tuple(
+                    (w.tablet_id, w.document_id, w.previous_ts, w.size_bytes, w.document, w.keys)
+                    for w in self.writes
+                ),
+            )
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> CommitBody:
+        begin_ts, call_id, trace, writes = msgpack.unpackb(data, use_list=False)
+        return cls(begin_ts, call_id, CallTrace(*trace), tuple(DocumentWrite(*write) for write in writes))
+
+
+_TRACE_FIELDS = tuple(CallTrace.__slots__)
+
+
+def in_application_order(writes: Iterable[DocumentWrite]) -> tuple[DocumentWrite, ...]:
+    """Writes of one commit in a canonical order: by tablet (system tables first), then id."""
+    return tuple(sorted(writes, key=lambda write: (write.tablet_id, write.document_id)))

@@ -1,0 +1,74 @@
+"""Everything derived from the instance secret: admin keys, cursors, handshakes. One home (D21).
+
+An admin key is `<instance name>|<payload>` where the payload is url-safe base64 of
+`version byte, issue second (8 bytes), flags byte, HMAC-SHA256 (32 bytes)`. It holds only characters that
+stand unquoted in headers and `.env` files (spec 02 24). Comparisons take constant time.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import struct
+
+INSTANCE_SECRET_BYTES = 32
+_ADMIN_KEY_VERSION = 1
+_READ_ONLY_FLAG = 1
+_HEAD = struct.Struct(">BQB")
+
+
+def new_instance_secret() -> bytes:
+    return os.urandom(INSTANCE_SECRET_BYTES)
+
+
+def derive(instance_secret: bytes, purpose: str) -> bytes:
+    """A 32-byte key for one purpose; keys of different purposes say nothing about one another."""
+    return hmac.new(instance_secret, b"tidelog/" + purpose.encode(), hashlib.sha256).digest()
+
+
+def issue_admin_key(
+    instance_secret: bytes, instance_name: str, issued_seconds: int, *, read_only: bool = False
+) -> str:
+    head = _HEAD.pack(_ADMIN_KEY_VERSION, issued_seconds, _READ_ONLY_FLAG if read_only else 0)
+    signature = _admin_signature(instance_secret, instance_name, head)
+    payload = base64.urlsafe_b64encode(head + signature).decode().rstrip("=")
+    return f"{instance_name}|{payload}"
+
+
+def check_admin_key(instance_secret: bytes, instance_name: str, key: str) -> bool:
+    """Whether `key` was issued for this instance. Any text is answered; none raises."""
+    name, separator, payload = key.partition("|")
+    if not separator or name != instance_name:
+        return False
+    try:
+        raw = base64.urlsafe_b64decode(payload.encode("ascii") + b"=" * (-len(payload) % 4))
+    except ValueError:
+        return False
+    head, signature = raw[: _HEAD.size], raw[_HEAD.size :]
+    if len(head) != _HEAD.size or head[0] != _ADMIN_KEY_VERSION:
+        return False
+    return hmac.compare_digest(signature, _admin_signature(instance_secret, instance_name, head))
+
+
+def _admin_signature(instance_secret: bytes, instance_name: str, head: bytes) -> bytes:
+    key = derive(instance_secret, "admin-key")
+    return hmac.new(key, instance_name.encode() + b"|" + head, hashlib.sha256).digest()
+
+
+def seal(instance_secret: bytes, purpose: str, payload: bytes) -> str:
+    """An opaque, tamper-evident token that is equal for equal payloads (spec 01 4.5: cursors)."""
+    signature = hmac.new(derive(instance_secret, purpose), payload, hashlib.sha256).digest()[:16]
+    return base64.urlsafe_b64encode(signature + payload).decode().rstrip("=")
+
+
+def unseal(instance_secret: bytes, purpose: str, token: str) -> bytes | None:
+    """The payload of `seal`, or None when the token is not one of ours."""
+    try:
+        raw = base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
+    except ValueError:
+        return None
+    signature, payload = raw[:16], raw[16:]
+    expected = hmac.new(derive(instance_secret, purpose), payload, hashlib.sha256).digest()[:16]
+    return payload if hmac.compare_digest(signature, expected) else None

@@ -1,0 +1,188 @@
+"""The default log store: one SQLite file in WAL mode with synchronous=FULL.
+
+Layout of the folder: `log.sqlite3` (+ `-wal`, `-shm`), `tail` (the witness), `lock` (flock: refuses a
+second server on one folder; it does not fence, the epoch row does).
+
+The *witness* exists because every prefix of a chained log is valid: a database that lost its end opens
+without a complaint. After each sync the writer overwrites 16 bytes with the last seq and crc. They are
+never synced and always written after the log, so they are never ahead of it; when they are, the log lost
+acknowledged records and opening refuses.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from log.committer import LogEnd
+from log.invariant import InvariantViolation, invariant
+from log.record import CHAIN_START_CRC, RECORD_FORMAT, Record, RecordKind
+from log.sqlite_wal import inspect_wal
+from log.store import EpochLost, LogDamaged
+
+FORMAT_VERSION = 1
+_READ_ROWS = 2_000
+_WITNESS = struct.Struct(">QII")  # seq, crc, crc32 of the two before
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+  seq INTEGER PRIMARY KEY, ts INTEGER NOT NULL, epoch INTEGER NOT NULL, kind INTEGER NOT NULL,
+  format INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS writer (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL);
+INSERT OR IGNORE INTO writer VALUES (1, 0);
+"""
+
+
+class FolderInUse(Exception):
+    """Another server holds this data folder."""
+
+
+class SqliteStore:
+    """See log/store.py for the promises. Opening proves the log whole, or raises LogDamaged."""
+
+    def __init__(self, folder: Path, *, accept_loss: bool = False) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock_file = _hold_lock(folder / "lock")
+        self._path = folder / "log.sqlite3"
+        try:
+            if not accept_loss:
+                _refuse_stray_frames(folder / "log.sqlite3-wal")
+            self._connection = _open(self._path)
+            self._witness = os.open(folder / "tail", os.O_RDWR | os.O_CREAT, 0o600)
+            self._end = self._prove_whole()
+            if not accept_loss:
+                self._refuse_missing_tail()
+        except BaseException:
+            self._lock_file.close()
+            raise
+
+    def claim_epoch(self) -> int:
+        with self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            (epoch,) = connection.execute(
+                "UPDATE writer SET epoch = max(epoch, (SELECT coalesce(max(epoch), 0) FROM log)) + 1 "
+                "WHERE id = 1 RETURNING epoch"
+            ).fetchone()
+        return epoch
+
+    def append_and_sync(self, epoch: int, records: Sequence[Record]) -> None:
+        last = records[-1]
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._check_epoch(epoch)
+            connection.executemany(
+                "INSERT INTO log VALUES (?,?,?,?,?,?,?)",
+                [(r.seq, r.ts, r.epoch, int(r.kind), RECORD_FORMAT, r.crc, r.body) for r in records],
+            )
+            self._check_epoch(epoch)  # again as the last statement (design D5)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        # AFTER the sync, so that the witness is never ahead of the log.
+        os.pwrite(self._witness, _witness_bytes(last.seq, last.crc), 0)
+        self._end = LogEnd(last.seq, last.ts, last.crc)
+
+    def end(self) -> LogEnd:
+        return self._end
+
+    def read_from(self, seq: int) -> Iterator[Record]:
+        cursor = self._connection.execute(
+            "SELECT seq, ts, epoch, kind, crc, body FROM log WHERE seq >= ? ORDER BY seq", (seq,)
+        )
+        while rows := cursor.fetchmany(_READ_ROWS):
+            for row_seq, ts, epoch, kind, crc, body in rows:
+                yield Record(row_seq, ts, epoch, RecordKind(kind), crc, body)
+
+    def close(self) -> None:
+        self._connection.close()
+        os.close(self._witness)
+        self._lock_file.close()
+
+    def _check_epoch(self, epoch: int) -> None:
+        (held,) = self._connection.execute("SELECT epoch FROM writer WHERE id = 1").fetchone()
+        if held != epoch:
+            raise EpochLost(f"epoch {epoch} was taken over by epoch {held}")
+
+    def _prove_whole(self) -> LogEnd:
+        """Read every record: dense, ordered, chained. The first that is not is named."""
+        end = LogEnd(0, 0, CHAIN_START_CRC)
+        try:
+            for record in self.read_from(0):
+                invariant(record.seq == end.seq + 1, "the log has no holes", after=end.seq, found=record.seq)
+                invariant(record.ts > end.ts, "time in the log only grows", seq=record.seq)
+                record.check_follows(end.crc)
+                end = LogEnd(record.seq, record.ts, record.crc)
+        except (InvariantViolation, sqlite3.DatabaseError, ValueError, TypeError) as failure:
+            raise LogDamaged(
+                f"The log {self._path} is damaged after record {end.seq}: {failure}. "
+                "Restore the data folder from a backup, or copy it and run `tidelog verify --accept-loss` "
+                f"to continue from record {end.seq}."
+            ) from failure
+        return end
+
+    def _refuse_missing_tail(self) -> None:
+        raw = os.pread(self._witness, _WITNESS.size, 0)
+        if len(raw) != _WITNESS.size:
+            return  # a new folder, or the witness was never written
+        seq, crc, check = _WITNESS.unpack(raw)
+        if raw != _witness_bytes(seq, crc):
+            raise LogDamaged(
+                f"The witness {self._path.parent / 'tail'} is damaged (check {check}): it cannot prove that "
+                f"the log, which ends at record {self._end.seq}, is complete. Restore the data folder from "
+                "a backup, or run `tidelog verify --accept-loss`."
+            )
+        if seq > self._end.seq:
+            raise LogDamaged(
+                f"The log {self._path} ends at record {self._end.seq}, but record {seq} was acknowledged: "
+                f"{seq - self._end.seq} record(s) are missing. Restore the data folder from a backup, or "
+                f"run `tidelog verify --accept-loss` to continue from record {self._end.seq}."
+            )
+
+
+def _witness_bytes(seq: int, crc: int) -> bytes:
+    return _WITNESS.pack(seq, crc, zlib.crc32(struct.pack(">QI", seq, crc)))
+
+
+def _hold_lock(path: Path) -> IO[str]:
+    lock_file = path.open("w")
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock_file.close()
+        raise FolderInUse(f"Another Tidelog server uses the data folder {path.parent}.") from None
+    return lock_file
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    os.chmod(path, 0o600)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > FORMAT_VERSION:
+        raise LogDamaged(
+            f"The log {path} has format {version}; this Tidelog reads formats up to {FORMAT_VERSION}. "
+            "Start it with the newer Tidelog that wrote it."
+        )
+    connection.executescript(_SCHEMA)
+    connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+    return connection
+
+
+def _refuse_stray_frames(wal: Path) -> None:
+    report = inspect_wal(wal)
+    if report.stray_frames:
+        raise LogDamaged(
+            f"The write-ahead log {wal} is damaged after frame {report.valid_frames}: "
+            f"{report.stray_frames} later frame(s) would be dropped in silence. Restore the data folder "
+            "from a backup, or run `tidelog verify --accept-loss` to go on without them."
+        )

@@ -1,0 +1,193 @@
+"""The LMDB view against its in-memory twin: every read at every timestamp gives the same rows."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from actors import view_layout
+from actors.index_view import IndexView, ViewReader
+from actors.projections.documents import MemoryView
+from log.errors import BackendError
+from log.invariant import InvariantViolation
+from log.record import DocumentWrite
+
+CATALOG_TABLET = b"catalog---------"
+CATALOG = frozenset({CATALOG_TABLET})
+INDEXES = (b"index-one-------", b"index-two-------")
+# Long keys that share a prefix beyond what a stored key keeps, around every boundary of the layout.
+_PREFIX = b"\x10" + b"p" * (view_layout.KEY_PREFIX_BYTES - 1)
+KEYS = (
+    b"\x10a",
+    b"\x10b",
+    b"\x10b\x00",
+    _PREFIX[:-1],
+    _PREFIX,
+    _PREFIX + b"a",
+    _PREFIX + b"a" * 15,
+    _PREFIX + b"a" * 16,
+    _PREFIX + b"a" * 17,
+    _PREFIX + b"b" * 40,
+    _PREFIX + b"b" * 39 + b"c",
+    b"\x10q",
+    b"\x10r",
+    b"\x10s",
+)
+
+
+class World:
+    """Random commits into both; `documents` maps an id to the key it has in each index."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.view = IndexView(folder, CATALOG)
+        self.twin = MemoryView(CATALOG)
+        self.documents: dict[str, list[bytes]] = {}
+        self.before: list[list[bytes]] = []
+        self.seq = 0
+
+    def commit(self) -> None:
+        rng = self.rng
+        self.seq += 1
+        ts = self.seq * 10
+        writes = []
+        self.before = list(self.documents.values())
+        for document_id in rng.sample(range(6), rng.randrange(1, 4)):
+            writes.append(self._write(f"document-{document_id}", ts))
+        self.view.apply(self.seq, ts, 0, tuple(writes))
+        self.twin.apply(ts, writes)
+
+    def _write(self, document_id: str, ts: int) -> DocumentWrite:
+        rng = self.rng
+        old = self.documents.get(document_id)
+        is_delete = old is not None and rng.random() < 0.3
+        new = None if is_delete else [self._free_key(index, old) for index in range(len(INDEXES))]
+        keys = tuple(
+            (index_id, old[i] if old else None, new[i] if new else None) for i, index_id in enumerate(INDEXES)
+        )
+        if new is None:
+            del self.documents[document_id]
+        else:
+            self.documents[document_id] = new
+        document = None if new is None else b'{"at":%d}' % ts
+        tablet = CATALOG_TABLET if rng.random() < 0.2 else b"tablet----------"
+        return DocumentWrite(tablet, document_id, 0, len(document or b""), document, keys)
+
+    def _free_key(self, index: int, old: list[bytes] | None) -> bytes:
+        """Keys are unique, also within a commit, as the trailing id makes them; some are kept."""
+        if old is not None and self.rng.random() < 0.4:
+            return old[index]
+        taken = {keys[index] for keys in (*self.documents.values(), *self.before)}
+        return self.rng.choice([key for key in KEYS if key not in taken])
+
+    def bounds(self) -> tuple[bytes, bytes | None]:
+        rng = self.rng
+        start = rng.choice([b"", *KEYS])
+        end = rng.choice([None, *KEYS, *(key + b"\x00" for key in KEYS), *(key + b"\xff" for key in KEYS)])
+        return start, end
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_read_at_every_timestamp_equals_the_twin(tmp_path: Path, seed: int) -> None:
+    world = World(tmp_path / "view", seed)
+    reader = ViewReader(tmp_path / "view")
+    for _ in range(25):
+        world.commit()
+        for _ in range(6):
+            ts = world.rng.randrange(0, world.seq + 1) * 10 + world.rng.choice([0, 3])
+            ts = min(ts, world.seq * 10)
+            ours, theirs = reader.snapshot(ts), world.twin.snapshot(ts)
+            index_id, (start, end) = world.rng.choice(INDEXES), world.bounds()
+            descending, limit = world.rng.random() < 0.5, world.rng.choice([1, 2, 100])
+            facts = (seed, ts, world.seq, index_id, start, end, descending, limit)
+            assert ours.scan(index_id, start, end, descending=descending, limit=limit) == theirs.scan(
+                index_id, start, end, descending=descending, limit=limit
+            ), facts
+            key = world.rng.choice(KEYS)
+            assert ours.get(index_id, key) == theirs.get(index_id, key), (*facts, key)
+            assert ours.catalog_ts == theirs.catalog_ts, facts
+    reader.close()
+    world.view.close(clean=False)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_pruning_changes_no_answer_inside_the_window(tmp_path: Path, seed: int) -> None:
+    world = World(tmp_path / "view", seed)
+    for _ in range(30):
+        world.commit()
+    reader = ViewReader(tmp_path / "view")
+    min_ts = 170
+    while world.view.prune(min_ts):
+        pass
+    for ts in range(min_ts, 301, 10):
+        for index_id in INDEXES:
+            ours = reader.snapshot(ts).scan(index_id, b"", None, descending=False, limit=100)
+            theirs = world.twin.snapshot(ts).scan(index_id, b"", None, descending=False, limit=100)
+            assert ours == theirs, (seed, ts)
+        assert reader.snapshot(ts).catalog_ts == world.twin.catalog_ts_at(ts), (seed, ts)
+    with pytest.raises(BackendError):
+        reader.snapshot(min_ts - 1).scan(INDEXES[0], b"", None, descending=False, limit=1)
+    assert world.view.statistics()["undo_entries"] > 0
+    reader.close()
+    world.view.close(clean=False)
+
+
+def test_a_read_beyond_what_is_applied_is_refused(tmp_path: Path) -> None:
+    view = IndexView(tmp_path / "view", CATALOG)
+    view.apply(1, 10, 0, ())
+    with pytest.raises(BackendError) as refused:
+        view.reader().snapshot(11).get(INDEXES[0], b"\x10a")
+    assert refused.value.code == "ViewBehind"
+
+
+def test_a_hole_in_the_log_is_never_folded(tmp_path: Path) -> None:
+    view = IndexView(tmp_path / "view", CATALOG)
+    view.apply(1, 10, 0, ())
+    with pytest.raises(InvariantViolation):
+        view.apply(3, 30, 0, ())
+    assert view.state.applied_seq == 1
+
+
+def test_a_reopened_view_continues_where_it_was(tmp_path: Path) -> None:
+    world = World(tmp_path / "view", 5)
+    world.view.begin_use()
+    for _ in range(10):
+        world.commit()
+    state = world.view.state
+    world.view.close(clean=True)
+    again = IndexView(tmp_path / "view", CATALOG)
+    assert again.state == state and again.is_trusted()
+    again.close(clean=False)
+
+
+def test_a_view_of_another_boot_is_trusted_only_after_a_clean_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = IndexView(tmp_path / "view", CATALOG)
+    view.begin_use()
+    view.apply(1, 10, 0, ())
+    view.close(clean=False)
+    monkeypatch.setattr("actors.index_view.read_boot_id", lambda: "another boot")
+    unclean = IndexView(tmp_path / "view", CATALOG)
+    assert not unclean.is_trusted()
+    unclean.close(clean=True)
+    clean = IndexView(tmp_path / "view", CATALOG)
+    assert clean.is_trusted()
+    clean.close(clean=False)
+
+
+def test_the_first_row_of_a_drained_queue_needs_no_walk_over_the_drained(tmp_path: Path) -> None:
+    """One current version per key: what was deleted is not between a reader and the first live row."""
+    view = IndexView(tmp_path / "view", CATALOG)
+    seq = 0
+    for number in range(200):
+        key = b"\x10%05d" % number
+        for old, new in ((None, key), (key, None)):
+            seq += 1
+            document = b"{}" if new else None
+            write = DocumentWrite(b"t" * 16, "d", 0, 2, document, ((INDEXES[0], old, new),))
+            view.apply(seq, seq * 10, 0, (write,))
+    assert view.statistics()["index_entries"] == 0
+    view.close(clean=False)

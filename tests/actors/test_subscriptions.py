@@ -1,0 +1,78 @@
+"""Which live queries a commit touches: the interval index and the subscriptions against dumb twins."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from actors.projections.interval_index import IntervalIndex
+from actors.projections.subscriptions import InvalidatedAt, Subscriptions, ValidThrough
+from log.read_set import ReadSet
+
+from ..support.worlds import CATALOG_TABLET, KEYS, naive_hit, random_bounds, random_reads, random_writes
+
+CATALOG = frozenset({CATALOG_TABLET})
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_stab_finds_exactly_the_intervals_that_hold_the_key(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.projections.interval_index._BLOCK_LENGTH_MAX", 4)
+    rng = random.Random(seed)
+    ours, held = IntervalIndex(), []
+    for subscriber in range(60):
+        if held and rng.random() < 0.4:
+            gone = held.pop(rng.randrange(len(held)))
+            ours.remove(*gone)
+        key = rng.choice(KEYS)
+        start, end = (key, key + b"\x00") if rng.random() < 0.3 else random_bounds(rng)
+        ours.add(subscriber, start, end)
+        held.append((subscriber, start, end))
+        for key in KEYS:
+            expected = {s for s, start, end in held if start <= key and (end is None or key < end)}
+            assert set(ours.stab(key)) == expected, (seed, key, held)
+
+
+@pytest.mark.parametrize("seed", range(400))
+def test_no_invalidation_is_missed_and_none_is_invented(seed: int) -> None:
+    rng = random.Random(seed)
+    ours = Subscriptions(0, CATALOG)
+    live: dict[int, ReadSet] = {}
+    commits: list[tuple[int, tuple]] = []
+    for step in range(1, 40):
+        if rng.random() < 0.5:
+            reads, ts = random_reads(rng), rng.randrange(max(0, ours.processed_ts - 2), ours.processed_ts + 1)
+            hits = [commit_ts for commit_ts, writes in commits if commit_ts > ts and is_hit(reads, writes)]
+            answer = ours.register(step, reads, ts)
+            if hits:
+                assert isinstance(answer, InvalidatedAt) and answer.ts in hits, (seed, step)
+            else:
+                assert answer == ValidThrough(ours.processed_ts), (seed, step)
+                live[step] = reads
+        elif live and rng.random() < 0.2:
+            gone = rng.choice(list(live))
+            ours.unregister(gone)
+            del live[gone]
+        else:
+            writes = random_writes(rng)
+            found = ours.advance(ours.processed_ts + 1, f"writer-{step}", writes)
+            commits.append((ours.processed_ts, writes))
+            expected = {subscriber for subscriber, reads in live.items() if is_hit(reads, writes)}
+            assert {hit.subscriber for hit in found} == expected, (seed, step)
+            assert all(hit.source == f"writer-{step}" for hit in found)
+            for subscriber in expected:
+                del live[subscriber]
+    assert len(ours) == len(live), seed
+
+
+def is_hit(reads: ReadSet, writes: tuple) -> bool:
+    wrote_catalog = any(write.tablet_id == CATALOG_TABLET for write in writes)
+    return (reads.reads_catalog and wrote_catalog) or naive_hit(list(reads.intervals()), writes)
+
+
+def test_a_registration_older_than_the_window_is_answered_safely() -> None:
+    ours = Subscriptions(100, CATALOG)
+    assert ours.register(1, ReadSet(), 99) == InvalidatedAt(100)
+    assert len(ours) == 0

@@ -1,0 +1,44 @@
+"""IntervalSet against a list of the intervals that were added."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from log.intervals import IntervalSet
+from ..support.worlds import KEYS, random_bounds
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_an_interval_set_contains_exactly_what_was_added(seed: int) -> None:
+    rng = random.Random(seed)
+    ours, added = IntervalSet(), []
+    for _ in range(rng.randrange(1, 12)):
+        start, end = random_bounds(rng)
+        ours.add(start, end)
+        added.append((start, end))
+        for key in (*KEYS, b"", b"zz", *(key + b"\x00" for key in KEYS)):
+            expected = any(s <= key and (e is None or key < e) for s, e in added)
+            assert ours.contains(key) == expected, (seed, added, key)
+        intervals = list(ours)
+        for (_, before_end), (after_start, _) in pairwise(intervals):
+            assert before_end is not None and before_end < after_start, (seed, intervals)
+
+
+def test_touching_intervals_become_one() -> None:
+    ours = IntervalSet([(b"a", b"b"), (b"c", b"d")])
+    ours.add(b"b", b"c")
+    assert list(ours) == [(b"a", b"d")]
+
+
+def test_an_empty_interval_adds_nothing() -> None:
+    assert list(IntervalSet([(b"b", b"b"), (b"c", b"a")])) == []
+
+
+def test_find_returns_the_interval_that_holds_the_key() -> None:
+    ours = IntervalSet([(b"a", b"c"), (b"x", None)])
+    assert ours.find(b"b") == (b"a", b"c")
+    assert ours.find(b"c") is None
+    assert ours.find(b"zzz") == (b"x", None)

@@ -1,0 +1,58 @@
+"""The window of recent writes against a list of commits."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from log.write_log import WriteLog
+from ..support.worlds import CATALOG_TABLET, naive_hit, random_reads, random_writes
+
+CATALOG = frozenset({CATALOG_TABLET})
+
+
+@pytest.mark.parametrize("seed", range(400))
+def test_a_conflict_is_found_exactly_when_something_read_was_written_after(seed: int) -> None:
+    rng = random.Random(seed)
+    ours, commits = WriteLog(forgotten_ts=0), []
+    for ts in range(1, rng.randrange(2, 15)):
+        writes = random_writes(rng)
+        ours.append(ts, f"writer-{ts}", writes, CATALOG)
+        commits.append((ts, writes))
+        reads, begin_ts = random_reads(rng), rng.randrange(ts + 1)
+        flat = list(reads.intervals())
+        expected = {
+            commit_ts
+            for commit_ts, written in commits
+            if commit_ts > begin_ts
+            and (
+                naive_hit(flat, written)
+                or (reads.reads_catalog and any(w.tablet_id == CATALOG_TABLET for w in written))
+            )
+        }
+        found = ours.first_conflict(reads, begin_ts)
+        assert (found is not None) == bool(expected), (seed, ts, begin_ts)
+        if found is not None:
+            assert found.ts in expected, (seed, ts, begin_ts)
+            assert found.source == f"writer-{found.ts}"
+
+
+def test_forgetting_drops_old_commits_and_raises_the_mark() -> None:
+    ours = WriteLog(forgotten_ts=0)
+    rng = random.Random(1)
+    for ts in range(1, 6):
+        ours.append(ts, "", random_writes(rng), CATALOG)
+    ours.forget_through(3)
+    assert ours.forgotten_ts == 3
+    assert [entry.ts for entry in ours._entries] == [4, 5]
+
+
+def test_trimming_by_size_never_forgets_what_is_younger_than_the_minimum_age() -> None:
+    ours = WriteLog(forgotten_ts=0)
+    rng = random.Random(2)
+    for ts in range(1, 101):
+        ours.append(ts, "", random_writes(rng), CATALOG)
+    ours.trim(100, age_ns_min=30, age_ns_max=300, bytes_max=1)
+    assert ours.forgotten_ts == 70
+    assert ours.bytes_held == sum(entry.bytes_held for entry in ours._entries)
