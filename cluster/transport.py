@@ -19,7 +19,7 @@ import logging
 import os
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
@@ -57,10 +57,9 @@ class _Framed(asyncio.Protocol):
     # --- asyncio.Protocol ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=limits.FRAME_BYTES_MAX)
-        transport.write(_MAGIC + self._own_nonce)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport.set_write_buffer_limits(high=limits.FRAME_BYTES_MAX)
+        self._transport.write(_MAGIC + self._own_nonce)
 
     def data_received(self, data: bytes) -> None:
         self._inbox += data

@@ -1,4 +1,4 @@
-"""Port: what the runtime needs of a JavaScript engine. Implemented by functions/sandbox.py and image.py.
+"""Port: what the runtime needs of a JavaScript engine. Implemented by functions/quickjs.py.
 
 An *image* is memory after the prelude and every module of a bundle were evaluated; it is built once per
 bundle. An *isolate* is a reusable memory that runs one call at a time from a fresh copy of an image.

@@ -1,0 +1,202 @@
+"""The `tidelog` command."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from actors.runtime import ConnectionLost
+from cluster.config import DATA_FOLDER_DEFAULT, Settings
+from cluster.data_folder import Credentials, DataFolder, StartRefused
+from cluster.processes import ProcessIdentity, end_processes, is_alive
+from cluster.transport import connect
+from log.errors import BackendError
+from log.secrets import issue_admin_key
+from log.sqlite_store import FolderInUse, SqliteStore
+from log.store import LogDamaged
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tidelog: a reactive backend on one log.")
+
+DataOption = Annotated[Path, typer.Option("--data", help="The server's data folder.", envvar="TIDELOG_DATA")]
+
+
+def main() -> None:
+    app()
+
+
+@app.command()
+def dev(
+    data: DataOption = DATA_FOLDER_DEFAULT,
+    port: Annotated[int, typer.Option(help="API and sync port.", envvar="TIDELOG_PORT")] = 3210,
+    site_port: Annotated[int, typer.Option(help="HTTP actions port.", envvar="TIDELOG_SITE_PORT")] = 3211,
+    host: Annotated[str, typer.Option(help="Address to listen on.", envvar="TIDELOG_HOST")] = "127.0.0.1",
+) -> None:
+    """Start a server on a local Ray cluster of its own; stops cleanly on SIGINT or SIGTERM."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    settings = Settings().model_copy(
+        update={"data_folder": data, "port": port, "site_port": site_port, "host": host}
+    )
+    try:
+        asyncio.run(_serve(settings))
+    except (StartRefused, FolderInUse, LogDamaged, BackendError) as refusal:
+        typer.echo(f"Tidelog did not start: {refusal}", err=True)
+        raise typer.Exit(1) from None
+
+
+async def _serve(settings: Settings) -> None:
+    from cluster.ray_runtime import RayRuntime
+    from cluster.supervisor import Supervisor
+
+    started = time.monotonic()
+    stopping = asyncio.Event()
+    folder = DataFolder(settings.data_folder)
+    folder.prepare()
+    credentials = folder.credentials(settings)
+    _refuse_second_server(folder)
+    runtime = RayRuntime(folder.path)
+    runtime.end_leftovers()
+    _refuse_taken_ports(settings)
+    runtime.start(settings.executors)
+    for number in (signal.SIGINT, signal.SIGTERM):  # AFTER Ray's start, which sets handlers of its own
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    supervisor = Supervisor(runtime, settings, folder, credentials)
+    try:
+        await supervisor.start()
+        _announce(settings, credentials, time.monotonic() - started)
+        watching = asyncio.create_task(supervisor.watch())
+        await asyncio.wait({watching, asyncio.create_task(stopping.wait())}, return_when="FIRST_COMPLETED")
+        watching.cancel()
+        await supervisor.stop()
+    finally:
+        runtime.stop()
+        supervisor.end()
+
+
+def _refuse_second_server(folder: DataFolder) -> None:
+    """A supervisor that still runs owns the folder; leftovers of a dead one are ended later."""
+    running: Any = folder.read_running().get("actors", {})
+    held = [ProcessIdentity(facts["pid"], facts["start_ticks"]) for facts in running.values()]
+    lock = folder.run / "server.lock"
+    if not _try_lock(lock):
+        raise FolderInUse(f"Another Tidelog server uses the data folder {folder.path}.")
+    end_processes([process for process in held if is_alive(process)], term_seconds=2.0)
+
+
+_held_locks: list[Any] = []
+
+
+def _try_lock(path: Path) -> bool:
+    import fcntl
+
+    lock_file = path.open("w")
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock_file.close()
+        return False
+    _held_locks.append(lock_file)  # held until the process ends
+    return True
+
+
+def _refuse_taken_ports(settings: Settings) -> None:
+    """Say before Ray starts what the gateway would say after."""
+    from gateway.server import bind_exclusively
+
+    for port in (settings.port, settings.site_port):
+        bind_exclusively(settings.host, port).close()
+
+
+def _announce(settings: Settings, credentials: Credentials, seconds: float) -> None:
+    key = issue_admin_key(credentials.instance_secret, credentials.instance_name, int(time.time()))
+    typer.echo(f"Tidelog is ready after {seconds:.1f} s.")
+    typer.echo(f"  URL:        {settings.cloud_origin_in_use}")
+    typer.echo(f"  HTTP site:  {settings.site_origin_in_use}")
+    typer.echo(f"  Admin key:  {key}")
+    sys.stdout.flush()
+
+
+@app.command()
+def admin_key(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+    """Print an admin key, alone on the last line."""
+    folder = DataFolder(data)
+    try:
+        folder.prepare()
+        credentials = folder.credentials(Settings())
+    except StartRefused as refusal:
+        typer.echo(str(refusal), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(issue_admin_key(credentials.instance_secret, credentials.instance_name, int(time.time())))
+
+
+@app.command()
+def status(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+    """Print one line per actor of the running server."""
+    folder = DataFolder(data)
+    actors: Any = folder.read_running().get("actors", {})
+    if not actors:
+        typer.echo(f"No server runs on {folder.path}.", err=True)
+        raise typer.Exit(1)
+    credentials = folder.credentials(Settings())
+    for line in asyncio.run(_status_lines(actors, credentials.instance_secret)):
+        typer.echo(line)
+
+
+async def _status_lines(actors: dict[str, Any], secret: bytes) -> list[str]:
+    lines = []
+    for role, known in actors.items():
+        try:
+            host, port = known["address"]
+            peer = await connect(host, port, secret, lambda *_: None, lambda: None)
+            facts = await asyncio.wait_for(peer.call("status"), 5)
+            peer.close()
+        except (ConnectionLost, TimeoutError):
+            lines.append(f"{role:<12} pid {known['pid']:<8} does not answer")
+            continue
+        lines.append(format_status(role, {**facts, "restarts": known["restarts"]}))
+    return lines
+
+
+_SHOWN = ("epoch", "seq", "published_ts", "lag_ms", "subscriptions", "calls_run", "conflicts_met")
+
+
+def format_status(role: str, facts: dict[str, Any]) -> str:
+    """`core  pid 12  memory 80 MiB  frames 3/4  restarts 0  epoch 2  seq 10 ...`"""
+    parts = [
+        f"{role:<12}",
+        f"pid {facts['pid']:<8}",
+        f"memory {facts['memory_bytes'] >> 20} MiB",
+        f"frames {facts['frames_in']}/{facts['frames_out']}",
+        f"restarts {facts['restarts']}",
+        *(f"{name} {facts[name]}" for name in _SHOWN if name in facts),
+    ]
+    return "  ".join(parts)
+
+
+@app.command()
+def verify(
+    data: DataOption = DATA_FOLDER_DEFAULT,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on with what is left of a damaged log.")
+    ] = False,
+) -> None:
+    """Prove the log whole: every record in its place, unchanged. The server must be stopped."""
+    folder = DataFolder(data)
+    try:
+        store = SqliteStore(folder.log, accept_loss=accept_loss)
+    except (LogDamaged, FolderInUse) as refusal:
+        typer.echo(str(refusal), err=True)
+        raise typer.Exit(1) from None
+    end = store.end()
+    if accept_loss:
+        store.accept_end()
+        shutil.rmtree(folder.views, ignore_errors=True)  # they may have folded what is lost
+    store.close()
+    typer.echo(f"The log is whole: {end.seq} records, the last at {end.ts} ns, crc {end.crc:08x}.")

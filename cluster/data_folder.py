@@ -1,0 +1,134 @@
+"""A server's data folder: what is in it, and the refusals before a start (design D27).
+
+format          version of this layout
+credentials/    instance name and secret (0600)
+log/            the log: the only truth
+views/          folds of the log: may be deleted while the server is stopped
+run/            pids and addresses of what runs now
+logs/           what our processes say
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from cluster.config import Settings
+from log.secrets import INSTANCE_SECRET_BYTES, new_instance_secret
+
+FORMAT_VERSION = 1
+FREE_BYTES_MIN = 1 << 30
+INSTANCE_NAME_DEFAULT = "tidelog"
+
+
+class StartRefused(Exception):
+    """The server does not start; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What admin keys, cursors and sockets are derived from."""
+
+    instance_name: str
+    instance_secret: bytes
+
+
+class DataFolder:
+    """Paths of one data folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log"
+
+    @property
+    def views(self) -> Path:
+        return self.path / "views"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def prepare(self) -> None:
+        """Create what is missing, or refuse with what to do."""
+        try:
+            for folder in (self.path, self.run, self.logs, self.path / "credentials"):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            probe = self.run / "writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as failure:
+            raise StartRefused(
+                f"The data folder {self.path} cannot be written: {failure}. "
+                "Choose another one with --data, or change its permissions."
+            ) from failure
+        free_bytes = shutil.disk_usage(self.path).free
+        if free_bytes < FREE_BYTES_MIN:
+            raise StartRefused(
+                f"The disk of {self.path} has {free_bytes >> 20} MiB free; at least "
+                f"{FREE_BYTES_MIN >> 20} MiB are needed. Free some, or choose another folder with --data."
+            )
+        self._check_format()
+
+    def credentials(self, settings: Settings) -> Credentials:
+        """From the settings, else from the folder, where they are made on the first start."""
+        folder = self.path / "credentials"
+        name = settings.instance_name or _kept(folder / "instance_name", lambda: INSTANCE_NAME_DEFAULT)
+        secret = settings.instance_secret or _kept(
+            folder / "instance_secret", lambda: new_instance_secret().hex()
+        )
+        try:
+            decoded = bytes.fromhex(secret)
+        except ValueError:
+            decoded = b""
+        if len(decoded) != INSTANCE_SECRET_BYTES:
+            raise StartRefused(
+                f"The instance secret must be {INSTANCE_SECRET_BYTES * 2} hexadecimal digits "
+                "(INSTANCE_SECRET, or credentials/instance_secret in the data folder)."
+            )
+        return Credentials(name, decoded)
+
+    # --- what runs now ------------------------------------------------------------------------------
+
+    def write_running(self, running: dict[str, object]) -> None:
+        """Replace run/actors.json in one step; readers see the old or the new one."""
+        target = self.run / "actors.json"
+        temporary = target.with_suffix(".new")
+        temporary.write_bytes(orjson.dumps(running, option=orjson.OPT_INDENT_2))
+        temporary.chmod(0o600)
+        os.replace(temporary, target)
+
+    def read_running(self) -> dict[str, object]:
+        target = self.run / "actors.json"
+        return orjson.loads(target.read_bytes()) if target.exists() else {}
+
+    def clear_running(self) -> None:
+        (self.run / "actors.json").unlink(missing_ok=True)
+
+    def _check_format(self) -> None:
+        path = self.path / "format"
+        version = int(_kept(path, lambda: str(FORMAT_VERSION)))
+        if version > FORMAT_VERSION:
+            raise StartRefused(
+                f"The data folder {self.path} has format {version}; this Tidelog knows formats up to "
+                f"{FORMAT_VERSION}. Start it with the newer Tidelog that wrote it."
+            )
+
+
+def _kept(path: Path, make: object) -> str:
+    """The text in the file, written with `make()` when there is none."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(make())  # type: ignore[operator]
+    return path.read_text().strip()

@@ -1,0 +1,303 @@
+"""What one process hosts: an actor, its socket server, its connections to the others.
+
+Independent of how the process came to be (Ray, or a test). A host is told the addresses of all actors by
+the supervisor (`set_peers`), connects to those it needs, and connects again when one changed or was lost.
+An unexpected failure ends the process: the supervisor starts it anew from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from actors.core import Core
+from actors.executor import Executor, ExecutorSettings
+from actors.runtime import Actor, Client, ConnectionLost, PushHandler
+from cluster.backend import ClusterBackend
+from cluster.data_folder import StartRefused
+from cluster.processes import memory_bytes
+from cluster.transport import ActorServer, SocketPeer, connect
+from log.errors import internal_server_error
+
+_logger = logging.getLogger(__name__)
+_RECONNECT_SECONDS = 0.1
+EXIT_STATUS_DEFECT = 70
+_CLOCK_BEHIND_NS_MAX = 60 * 10**9
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """Everything a process needs to know. Plain values: it travels through Ray."""
+
+    role: str  # "core" | "executor-<n>" | "gateway"
+    data_folder: str
+    cache_folder: str
+    host: str
+    port: int
+    site_port: int
+    instance_name: str
+    instance_secret: bytes
+    cloud_origin: str
+    site_origin: str
+    redact_errors: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Where everyone is."""
+
+    core: Address
+    executors: dict[str, Address]
+
+
+class Host(Protocol):
+    """One process's part of a deployment."""
+
+    async def start(self) -> Address: ...
+
+    async def set_peers(self, peers: Peers) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+def make_host(config: HostConfig) -> Host:
+    if config.role == "core":
+        return CoreHost(config)
+    if config.role == "gateway":
+        return GatewayHost(config)
+    return ExecutorHost(config)
+
+
+def stop_process(failure: BaseException) -> NoReturn:
+    """The state this process owns may be half-changed (design D5): end, without clean-up."""
+    _logger.critical("stopping after an unexpected failure", exc_info=failure)
+    logging.shutdown()
+    os._exit(EXIT_STATUS_DEFECT)
+
+
+def check_clock(now_ns: int, last_ts: int) -> None:
+    """Commits would still be ordered by a clock that went back, but their times would mean nothing."""
+    if last_ts - now_ns > _CLOCK_BEHIND_NS_MAX:
+        raise StartRefused(
+            f"The clock is {(last_ts - now_ns) // 10**9} s behind the last record of the log. "
+            "Set the clock, then start again."
+        )
+
+
+class Link:
+    """A connection kept up to one actor: opened, opened again when lost or when the actor moved."""
+
+    def __init__(
+        self,
+        secret: bytes,
+        on_push: PushHandler,
+        on_up: Callable[[SocketPeer], Any],
+        on_down: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._secret, self._on_push, self._on_up, self._on_down = secret, on_push, on_up, on_down
+        self._address: Address | None = None
+        self._peer: SocketPeer | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    async def point_to(self, address: Address) -> None:
+        """Be connected to this address when this returns, or keep trying in the background."""
+        if address == self._address and self._peer is not None and self._peer.is_open:
+            return
+        self._address = address
+        if self._peer is not None:
+            self._peer.close()
+        await self._open()
+
+    def close(self) -> None:
+        self._address = None
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._peer is not None:
+            self._peer.close()
+
+    async def _open(self) -> None:
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open_until_up())
+        await asyncio.wait({self._opening}, timeout=5)
+
+    async def _open_until_up(self) -> None:
+        while (address := self._address) is not None:
+            try:
+                peer = await connect(*address, self._secret, self._on_push, self._lost)
+                self._peer = peer
+                await self._on_up(peer)
+                return
+            except ConnectionLost:
+                await asyncio.sleep(_RECONNECT_SECONDS)
+            except Exception as failure:
+                stop_process(failure)
+
+    def _lost(self) -> None:
+        self._on_down()
+        if self._address is not None and (self._opening is None or self._opening.done()):
+            self._opening = asyncio.create_task(self._open_until_up())
+
+
+class _StatusActor:
+    """Adds to an actor's answers what only the process knows."""
+
+    def __init__(self, actor: Actor | None, role: str) -> None:
+        self._actor, self._role = actor, role
+        self.server: ActorServer | None = None
+
+    async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
+        if method != "status":
+            if self._actor is None:
+                raise internal_server_error()
+            return await self._actor.handle(client, method, arguments)
+        facts = await self._actor.handle(client, method, arguments) if self._actor is not None else {}
+        frames_in, frames_out = self.server.frames() if self.server is not None else (0, 0)
+        own = {
+            "role": self._role,
+            "pid": os.getpid(),
+            "memory_bytes": memory_bytes(os.getpid()),
+            "frames_in": frames_in,
+            "frames_out": frames_out,
+        }
+        return {**facts, **own}
+
+    def disconnected(self, client: Client) -> None:
+        if self._actor is not None:
+            self._actor.disconnected(client)
+
+
+async def _serve(actor: Actor | None, config: HostConfig) -> tuple[ActorServer, Address]:
+    status = _StatusActor(actor, config.role)
+    server = ActorServer(status, config.instance_secret, stop_process)
+    status.server = server
+    return server, await server.start(config.host if config.host != "0.0.0.0" else "127.0.0.1")
+
+
+class CoreHost:
+    """The commit log, the view's writer and the subscriptions."""
+
+    def __init__(self, config: HostConfig) -> None:
+        self._config = config
+
+    async def start(self) -> Address:
+        from log.sqlite_store import SqliteStore
+
+        data = Path(self._config.data_folder)
+        store = SqliteStore(data / "log")
+        check_clock(time.time_ns(), store.end().ts)
+        self._core = Core(store, data / "views", time.time_ns, stop_process)
+        await self._core.start()
+        self._server, address = await _serve(self._core, self._config)
+        return address
+
+    async def set_peers(self, peers: Peers) -> None:
+        """The core asks nobody."""
+
+    async def stop(self) -> None:
+        await self._server.stop()
+        await self._core.stop()
+
+
+class ExecutorHost:
+    """One JavaScript engine."""
+
+    def __init__(self, config: HostConfig) -> None:
+        self._config = config
+
+    async def start(self) -> Address:
+        from functions.quickjs import Engine
+
+        config = self._config
+        settings = ExecutorSettings(
+            config.instance_name, config.instance_secret, config.cloud_origin, config.site_origin
+        )
+        self._executor = Executor(Engine(Path(config.cache_folder)), settings, time.time_ns)
+        self._link = Link(config.instance_secret, self._executor.pushed, self._executor.connect)
+        self._server, address = await _serve(self._executor, config)
+        return address
+
+    async def set_peers(self, peers: Peers) -> None:
+        await self._link.point_to(peers.core)
+
+    async def stop(self) -> None:
+        self._link.close()
+        await self._server.stop()
+
+
+class GatewayHost:
+    """The two public ports."""
+
+    def __init__(self, config: HostConfig) -> None:
+        self._config = config
+        self._links: dict[str, Link] = {}
+        self._up: dict[str, SocketPeer] = {}
+
+    async def start(self) -> Address:
+        from gateway.backend import GatewaySettings
+        from gateway.server import GatewayServer
+
+        config = self._config
+        self._backend = ClusterBackend()
+        settings = GatewaySettings(
+            instance_name=config.instance_name,
+            instance_secret=config.instance_secret,
+            cloud_origin=config.cloud_origin,
+            site_origin=config.site_origin,
+            redact_errors=config.redact_errors,
+        )
+        self._gateway = GatewayServer(self._backend, settings, config.host, config.port, config.site_port)
+        self._core_link = Link(config.instance_secret, self._backend.pushed, self._backend.set_core)
+        self._status_server, address = await _serve(None, config)
+        self._is_serving = False
+        return address
+
+    async def set_peers(self, peers: Peers) -> None:
+        """The ports answer once a core and an executor are there."""
+        for name, address in peers.executors.items():
+            if name not in self._links:
+                self._links[name] = self._executor_link(name)
+            await self._links[name].point_to(address)
+        await self._core_link.point_to(peers.core)
+        if not self._is_serving:
+            self._is_serving = True
+            self._serving = asyncio.create_task(self._serve_until_stopped())
+
+    async def stop(self) -> None:
+        if self._is_serving:
+            await self._gateway.shutdown()
+        for link in (self._core_link, *self._links.values()):
+            link.close()
+        await self._status_server.stop()
+
+    async def _serve_until_stopped(self) -> None:
+        try:
+            await self._gateway.serve()
+        except BaseException as failure:
+            stop_process(failure)
+
+    def _executor_link(self, name: str) -> Link:
+        async def on_up(peer: SocketPeer) -> None:
+            self._up[name] = peer
+            self._share_executors()
+
+        def on_down() -> None:
+            self._up.pop(name, None)
+            self._share_executors()
+
+        return Link(self._config.instance_secret, _ignore, on_up, on_down)
+
+    def _share_executors(self) -> None:
+        fast: Sequence[SocketPeer] = [self._up[name] for name in sorted(self._up)]
+        self._backend.set_executors(fast, [])
+
+
+def _ignore(event: str, arguments: tuple[Any, ...]) -> None:
+    return None

@@ -1,0 +1,85 @@
+"""Processes of ours: who is who, and how they end. Never by name, always by pid and start time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A pid may be used again; with its start time (clock ticks since boot) it is one process."""
+
+    pid: int
+    start_ticks: int
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The process now running as `pid`, or None; a zombie has ended."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    if fields[0] in ("Z", "X"):
+        return None
+    return ProcessIdentity(pid, int(fields[19]))
+
+
+def is_alive(process: ProcessIdentity) -> bool:
+    return identify(process.pid) == process
+
+
+def processes_mentioning(text: str) -> Iterator[ProcessIdentity]:
+    """Processes whose command line or environment names `text` (the session folder of a Ray of ours)."""
+    own = os.getpid()
+    needle = text.encode()
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit() and int(entry.name) != own:
+            for part in ("cmdline", "environ"):
+                with contextlib.suppress(OSError):
+                    if needle in (entry / part).read_bytes():
+                        found = identify(int(entry.name))
+                        if found is not None:
+                            yield found
+                        break
+
+
+def end_processes(processes: Iterable[ProcessIdentity], *, term_seconds: float) -> list[ProcessIdentity]:
+    """SIGTERM, wait, SIGKILL what is left. Returns what had to be killed."""
+    waiting = [process for process in processes if _signal(process, signal.SIGTERM)]
+    deadline = time.monotonic() + term_seconds
+    while waiting and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        waiting = [process for process in waiting if is_alive(process)]
+    for process in waiting:
+        _signal(process, signal.SIGKILL)
+    return waiting
+
+
+def _signal(process: ProcessIdentity, number: signal.Signals) -> bool:
+    if not is_alive(process):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, number)
+        return True
+    return False
+
+
+def memory_bytes(pid: int) -> int:
+    """Proportional set size; 0 when the process is gone."""
+    try:
+        for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0

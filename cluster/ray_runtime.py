@@ -1,0 +1,152 @@
+"""Actors as Ray actor processes. The only file that imports ray (design D14, D15).
+
+Ray places the processes, starts them again and carries control calls (start, peers, stop); requests travel
+over our own sockets. A Ray process hosts one `cluster.hosts.Host` on an event loop in a thread of its own,
+so that control calls and requests do not wait for each other.
+
+Ray is no fence: what makes a replaced writer harmless is the epoch in the log store (design D5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from cluster.hosts import Address, Host, HostConfig, Peers, make_host
+from cluster.processes import ProcessIdentity, end_processes, identify, processes_mentioning
+
+_OBJECT_STORE_BYTES = 80 << 20
+_THREAD_STACK_BYTES = 64 << 20  # JavaScript nests on it (labs: 256 KiB of JavaScript stack and more)
+_END_SECONDS = 3.0
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class ActorProcess:
+    """The class Ray makes an actor of. Control calls only; each runs on a Ray thread."""
+
+    def __init__(self, config: HostConfig) -> None:
+        self._config = config
+        path = Path(config.data_folder) / "logs" / f"{config.role}.log"
+        logging.basicConfig(filename=path, level=logging.INFO, format=_LOG_FORMAT, force=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._host: Host | None = None
+
+    def start(self) -> tuple[int, Address]:
+        """Host the role; returns (pid, address). A second start in one process answers the same."""
+        if self._host is None:
+            self._loop = _loop_in_thread()
+            self._host = make_host(self._config)
+            self._address = self._run(self._host.start())
+        return os.getpid(), self._address
+
+    def set_peers(self, peers: Peers) -> None:
+        if self._host is not None:
+            self._run(self._host.set_peers(peers))
+
+    def stop(self) -> None:
+        if self._host is not None:
+            self._run(self._host.stop())
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _loop_in_thread() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    loop = uvloop.new_event_loop()
+    before = threading.stack_size(_THREAD_STACK_BYTES)
+    threading.Thread(target=loop.run_forever, name="actor", daemon=True).start()
+    threading.stack_size(before)
+    return loop
+
+
+class RayRuntime:
+    """One local Ray cluster, its own: started for a data folder and ended with it."""
+
+    def __init__(self, data_folder: Path) -> None:
+        digest = hashlib.sha256(str(data_folder.resolve()).encode()).hexdigest()[:8]
+        self.session_folder = Path(tempfile.gettempdir()) / f"tidelog-{os.getuid()}-{digest}"
+        self._token_path = data_folder / "run" / "ray_token"
+
+    def end_leftovers(self) -> None:
+        """End what an earlier start for this data folder left behind; nothing else is touched."""
+        end_processes(processes_mentioning(str(self.session_folder)), term_seconds=_END_SECONDS)
+        shutil.rmtree(self.session_folder, ignore_errors=True)
+
+    def start(self, executors: int) -> None:
+        self._write_token()
+        os.environ.update(
+            RAY_AUTH_MODE="token",
+            RAY_AUTH_TOKEN_PATH=str(self._token_path),
+            RAY_USAGE_STATS_ENABLED="0",
+            RAY_worker_niceness="0",
+            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        )
+        import ray
+
+        ray.init(
+            address="local",
+            num_cpus=executors,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            namespace="tidelog",
+            _temp_dir=str(self.session_folder),
+        )
+
+    def spawn(self, config: HostConfig) -> RayActor:
+        import ray
+
+        remote = ray.remote(ActorProcess).options(
+            name=config.role, num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=4
+        )
+        return RayActor(remote.remote(config))
+
+    def stop(self) -> None:
+        """End the cluster and see to it that none of its processes is left."""
+        import ray
+
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        self.end_leftovers()
+        self._token_path.unlink(missing_ok=True)
+
+    def _write_token(self) -> None:
+        """Ray would write one readable by everyone (measured: 0644)."""
+        self._token_path.unlink(missing_ok=True)
+        descriptor = os.open(self._token_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+
+
+class RayActor:
+    """The supervisor's handle of one actor process."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self.process: ProcessIdentity | None = None
+        self.address: Address | None = None
+
+    async def start(self) -> None:
+        """Start, or start again after Ray replaced the process; waits until it answers."""
+        pid, address = await self._handle.start.remote()
+        self.process, self.address = identify(pid), tuple(address)
+
+    async def set_peers(self, peers: Peers) -> None:
+        await self._handle.set_peers.remote(peers)
+
+    async def stop(self) -> None:
+        await self._handle.stop.remote()

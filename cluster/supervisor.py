@@ -1,0 +1,195 @@
+"""Starts the actors of a deployment in order, tells each where the others are, and starts lost ones anew.
+
+Loss is noticed by pid (a few times a second) and by heartbeat over the actor's own socket: a process that
+is stopped or hung is ended with SIGKILL, and its successor claims the next epoch. Everything an actor
+owns is read from the log again, so replacing one needs no goodbye.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Protocol
+
+from actors.runtime import ConnectionLost
+from cluster.config import Settings, cache_folder
+from cluster.data_folder import Credentials, DataFolder
+from cluster.hosts import Address, HostConfig, Peers
+from cluster.processes import ProcessIdentity, end_processes, is_alive
+from cluster.transport import SocketPeer, connect
+
+_logger = logging.getLogger(__name__)
+_WATCH_SECONDS = 0.1
+_RETRY_SECONDS = 0.2
+_HEARTBEAT_SECONDS = 2.0
+_SILENCE_SECONDS_MAX = 15.0
+_STOP_SECONDS_MAX = 10.0
+
+
+class ActorHandle(Protocol):
+    """One actor process, as a runtime gives it."""
+
+    process: ProcessIdentity | None
+    address: Address | None
+
+    async def start(self) -> None: ...
+
+    async def set_peers(self, peers: Peers) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Runtime(Protocol):
+    """Where actor processes come from."""
+
+    def spawn(self, config: HostConfig) -> ActorHandle: ...
+
+
+class Supervisor:
+    """The life of one deployment. `start`, then `watch` until cancelled, then `stop`."""
+
+    def __init__(
+        self, runtime: Runtime, settings: Settings, data: DataFolder, credentials: Credentials
+    ) -> None:
+        self._runtime, self._settings = runtime, settings
+        self._data, self._credentials = data, credentials
+        self._actors: dict[str, ActorHandle] = {}
+        self._restarts: dict[str, int] = {}
+        self._heard: dict[str, float] = {}
+        self._restarting: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """The core first (it may refuse), executors beside it; the gateway's ports answer last."""
+        roles = ["core", *self._executor_roles(), "gateway"]
+        for role in roles:
+            self._actors[role] = self._runtime.spawn(self._config(role))
+        await self._actors["core"].start()
+        await asyncio.gather(*(self._actors[role].start() for role in roles[1:]))
+        await self._share_peers()
+        self._write_running()
+
+    async def watch(self) -> None:
+        """Until cancelled: start again what was lost."""
+        heartbeat = asyncio.create_task(self._listen_to_hearts())
+        try:
+            while True:
+                await asyncio.sleep(_WATCH_SECONDS)
+                for role, actor in self._actors.items():
+                    is_lost = actor.process is not None and not is_alive(actor.process)
+                    if is_lost and role not in self._restarting:
+                        self._restarting[role] = asyncio.create_task(self._restart(role))
+        finally:
+            heartbeat.cancel()
+            for task in self._restarting.values():
+                task.cancel()
+
+    async def stop(self) -> None:
+        """In the order that lets nobody ask a stopped one; what does not stop in time is killed."""
+        for role in ("gateway", *self._executor_roles(), "core"):
+            try:
+                await asyncio.wait_for(self._actors[role].stop(), _STOP_SECONDS_MAX)
+            except Exception as failure:  # it is ended by pid below
+                _logger.warning("%s did not stop: %r", role, failure)
+        self._data.clear_running()
+
+    def end(self) -> None:
+        """By pid, for whatever Ray leaves."""
+        processes = [actor.process for actor in self._actors.values() if actor.process is not None]
+        end_processes(processes, term_seconds=1.0)
+
+    # --- restarting ---------------------------------------------------------------------------------
+
+    async def _restart(self, role: str) -> None:
+        started = time.monotonic()
+        self._restarts[role] = self._restarts.get(role, 0) + 1
+        _logger.warning("%s was lost: starting it again", role)
+        actor = self._actors[role]
+        lost = actor.process
+        while actor.process == lost or actor.process is None or not is_alive(actor.process):
+            try:
+                await actor.start()
+            except Exception as failure:
+                _logger.info("%s is not there yet: %r", role, failure)
+                await asyncio.sleep(_RETRY_SECONDS)
+        await self._share_peers()
+        self._write_running()
+        self._heard[role] = time.monotonic()
+        del self._restarting[role]
+        _logger.warning("%s is back after %.1f s", role, time.monotonic() - started)
+
+    async def _share_peers(self) -> None:
+        """Tell everyone; whoever cannot be told is lost and will be told when it is back."""
+        core = self._actors["core"].address
+        executors = {role: self._actors[role].address for role in self._executor_roles()}
+        known = {role: address for role, address in executors.items() if address is not None}
+        if core is None:
+            return
+        peers = Peers(core, known)
+        told = (actor.set_peers(peers) for actor in self._actors.values() if actor.process is not None)
+        for outcome in await asyncio.gather(*told, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                _logger.info("an actor could not be told its peers: %r", outcome)
+
+    async def _listen_to_hearts(self) -> None:
+        peers: dict[str, tuple[Address, SocketPeer]] = {}
+        while True:
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            roles = [role for role in self._actors if role not in self._restarting]
+            await asyncio.gather(*(self._listen_to(role, peers) for role in roles))
+
+    async def _listen_to(self, role: str, peers: dict[str, tuple[Address, SocketPeer]]) -> None:
+        actor = self._actors[role]
+        if actor.address is None or actor.process is None:
+            return
+        now = time.monotonic()
+        self._heard.setdefault(role, now)
+        try:
+            known = peers.get(role)
+            if known is None or known[0] != actor.address or not known[1].is_open:
+                peer = await connect(*actor.address, self._credentials.instance_secret, _ignore, _nothing)
+                known = peers[role] = (actor.address, peer)
+            await asyncio.wait_for(known[1].call("status"), _HEARTBEAT_SECONDS)
+            self._heard[role] = now
+        except (ConnectionLost, TimeoutError):
+            if now - self._heard[role] > _SILENCE_SECONDS_MAX and is_alive(actor.process):
+                _logger.error("%s has not answered for %.0f s: ending it", role, now - self._heard[role])
+                end_processes([actor.process], term_seconds=0.0)
+
+    # --- facts --------------------------------------------------------------------------------------
+
+    def _executor_roles(self) -> list[str]:
+        return [f"executor-{number}" for number in range(1, self._settings.executors + 1)]
+
+    def _config(self, role: str) -> HostConfig:
+        settings = self._settings
+        return HostConfig(
+            role=role,
+            data_folder=str(self._data.path),
+            cache_folder=str(cache_folder()),
+            host=settings.host,
+            port=settings.port,
+            site_port=settings.site_port,
+            instance_name=self._credentials.instance_name,
+            instance_secret=self._credentials.instance_secret,
+            cloud_origin=settings.cloud_origin_in_use,
+            site_origin=settings.site_origin_in_use,
+            redact_errors=settings.redact_errors,
+        )
+
+    def _write_running(self) -> None:
+        """For `tidelog status`, and for the next start to end what is left of us."""
+        actors: dict[str, Any] = {}
+        for role, actor in self._actors.items():
+            if actor.process is not None:
+                facts = {"pid": actor.process.pid, "start_ticks": actor.process.start_ticks}
+                actors[role] = {**facts, "address": actor.address, "restarts": self._restarts.get(role, 0)}
+        self._data.write_running({"actors": actors, "url": self._settings.cloud_origin_in_use})
+
+
+def _ignore(event: str, arguments: tuple[Any, ...]) -> None:
+    return None
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,40 @@
+"""The JavaScript engine as built: one WebAssembly module and the parts of its prelude.
+
+`build.py` makes both from the C glue, the pinned QuickJS source and pinned npm packages. This file only
+knows where they are and in which order the prelude is evaluated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+BUILD_FOLDER = Path(__file__).parent / "build"
+PRELUDE_PARTS = ("core", "inspect", "analysis", "console", "web", "platform", "seal")
+"""Evaluated in this order into every base image."""
+LAZY_PARTS = ("url",)
+"""Evaluated by the call (or module) that first uses them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFiles:
+    """What a wheel ships of the engine."""
+
+    wasm: bytes
+    prelude: dict[str, bytes]
+    lazy: dict[str, bytes]
+
+
+def read_engine_files() -> EngineFiles:
+    """The built engine; FileNotFoundError says how to build it in a source checkout."""
+    wasm = BUILD_FOLDER / "engine.wasm"
+    if not wasm.exists():
+        raise FileNotFoundError(
+            "the JavaScript engine is not built; in a source checkout run: "
+            "pip install 'tidelog[engine]' && python -m functions.engine.build"
+        )
+
+    def parts(names: tuple[str, ...]) -> dict[str, bytes]:
+        return {name: (BUILD_FOLDER / f"{name}.js").read_bytes() for name in names}
+
+    return EngineFiles(wasm.read_bytes(), parts(PRELUDE_PARTS), parts(LAZY_PARTS))
