@@ -1,0 +1,135 @@
+"""The gateway's application: Quart for everything that is not hot, `HotRoutes` in front (design D18)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
+
+from gateway.core import GatewayCore
+from gateway.hot_routes import HotRoutes
+from gateway.http import TEXT, App, HttpRequest, Receive, Scope, Send, answer
+from gateway.identity import require_admin
+from gateway.routes.deploy import deploy_routes
+from gateway.routes.functions import function_routes, json_response
+from gateway.routes.logs import log_routes
+from gateway.status import http_answer
+from log import errors
+from log.errors import BackendError
+from log.limits import HTTP_ECHO_BODY_BYTES_MAX, HTTP_PUSH_BODY_BYTES_MAX, HTTP_REQUEST_SECONDS_MAX
+
+_RUNNING = "This Convex deployment is running. See https://docs.convex.dev/."
+_NO_HTTP_ACTIONS = "This Convex deployment does not have HTTP actions enabled."
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+# Known to Convex, unknown to us: answered at once with 400, because the CLI repeats a 404 for 31 seconds
+# (spec 02 1). Each is the first part of an address below /api.
+_UNBUILT = {
+    "actions": "The callback API of Node actions",
+    "app_metrics": "The metrics API",
+    "cancel_all_jobs": "Cancelling scheduled jobs",
+    "cancel_import": "Importing data",
+    "cancel_job": "Cancelling scheduled jobs",
+    "delete_component": "Deleting a component",
+    "delete_scheduled_functions_table": "Deleting scheduled functions",
+    "delete_tables": "Deleting tables",
+    "document_deltas": "Streaming export",
+    "export": "Exporting data",
+    "get_indexes": "Listing indexes",
+    "import": "Importing data",
+    "json_schemas": "Streaming export",
+    "list_snapshot": "Streaming export",
+    "perform_import": "Importing data",
+    "run_test_function": "Running an inline query",
+    "shapes2": "Listing table shapes",
+    "storage": "File storage",
+    "stream_udf_execution": "The old log stream",
+    "streaming_import": "Streaming import",
+    "update_canonical_url": "Changing the deployment's address",
+    "v1": "This platform API",
+}
+
+
+def build_app(core: GatewayCore) -> HotRoutes:
+    """The ASGI application of the API port."""
+    app = Quart("gateway")
+    app.config["MAX_CONTENT_LENGTH"] = max(HTTP_PUSH_BODY_BYTES_MAX, HTTP_ECHO_BODY_BYTES_MAX)
+    app.config["BODY_TIMEOUT"] = HTTP_REQUEST_SECONDS_MAX
+    app.config["RESPONSE_TIMEOUT"] = HTTP_REQUEST_SECONDS_MAX
+    app.register_blueprint(function_routes(core))
+    app.register_blueprint(deploy_routes(core))
+    app.register_blueprint(log_routes(core))
+    _add_probes(app, core)
+    _add_unbuilt(app)
+    _add_error_answers(app)
+    return HotRoutes(core, cast(App, app))
+
+
+async def site_app(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application of the site port: HTTP actions, of which this version has none (spec 01 2.7)."""
+    if scope["type"] == "http":
+        await answer(send, 404, _NO_HTTP_ACTIONS.encode(), [TEXT])
+    elif scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close"})
+
+
+def _add_probes(app: Quart, core: GatewayCore) -> None:
+    """Addresses that tell whether and what we are (spec 01 2.5)."""
+
+    @app.get("/")
+    async def running() -> Response:
+        return Response(_RUNNING, content_type="text/plain; charset=utf-8")
+
+    @app.get("/instance_name")
+    async def instance_name() -> Response:
+        return Response(core.settings.instance_name, content_type="text/plain; charset=utf-8")
+
+    @app.get("/instance_version")
+    async def instance_version() -> Response:
+        return Response(core.settings.server_version, content_type="text/plain; charset=utf-8")
+
+    @app.post("/echo")
+    async def echo() -> Response:
+        body = await request.get_data(as_text=False)
+        if len(body) > HTTP_ECHO_BODY_BYTES_MAX:
+            raise errors.body_too_large(HTTP_ECHO_BODY_BYTES_MAX)
+        return Response(body, content_type="application/octet-stream")
+
+    @app.get("/api/check_admin_key")
+    async def check_admin_key() -> Response:
+        require_admin(core.settings, core.identify(HttpRequest(request.scope)))
+        return json_response(b'{"success":true,"allowedOps":[],"isReadOnly":false}')
+
+
+def _add_unbuilt(app: Quart) -> None:
+    @app.route("/http/", defaults={"rest": ""}, methods=_METHODS)
+    @app.route("/http/<path:rest>", methods=_METHODS)
+    async def http_action(rest: str) -> Response:
+        return Response(_NO_HTTP_ACTIONS, 404, content_type="text/plain; charset=utf-8")
+
+    @app.route("/api/<path:rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    async def unbuilt(rest: str) -> Response:
+        what = _UNBUILT.get(rest.partition("/")[0])
+        if what is None:
+            return Response(b"", 404)
+        raise errors.not_supported_yet(what)
+
+
+def _add_error_answers(app: Quart) -> None:
+    @app.errorhandler(BackendError)
+    async def refuse(refusal: BackendError) -> Response:
+        status, body = http_answer(refusal)
+        return json_response(body, status)
+
+    @app.errorhandler(HTTPException)
+    async def refuse_empty(refusal: HTTPException) -> Response:
+        """Unknown routes and methods, over-long bodies: the status says it all (spec 01 2.2)."""
+        return Response(b"", refusal.code or 500)
+
+    @app.errorhandler(Exception)
+    async def fail(failure: Exception) -> Response:
+        app.logger.exception("a request failed", exc_info=failure)
+        status, body = http_answer(errors.internal_server_error())
+        return json_response(body, status)

@@ -1,0 +1,54 @@
+"""What the gateway's rooms share: the backend, the result cache, the function log, the sockets.
+
+Built once per gateway, on its event loop. `on_defect` stops the gateway: a broken invariant must not be
+answered and survived. The heartbeat is one timer for all sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+from gateway.backend import Backend, GatewaySettings
+from gateway.function_log import FunctionLog
+from gateway.http import HttpRequest
+from gateway.identity import identify_request
+from gateway.query_runner import QueryRunner
+from gateway.sync_socket import SyncContext
+from log.identity import Identity
+from log.limits import GATEWAY_HEARTBEAT_SECONDS
+
+
+class GatewayCore:
+    """`start` before the first request, `stop` after the last."""
+
+    def __init__(
+        self, backend: Backend, settings: GatewaySettings, on_defect: Callable[[BaseException], None]
+    ) -> None:
+        self.backend, self.settings, self.on_defect = backend, settings, on_defect
+        self.function_log = FunctionLog()
+        self.runner = QueryRunner(backend, settings, self.function_log, on_defect)
+        self.sync = SyncContext(backend, settings, self.runner, self.function_log, on_defect)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(GATEWAY_HEARTBEAT_SECONDS, self._beat)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def identify(self, request: HttpRequest) -> Identity:
+        """Who sends this request: by Authorization, or by `adminKey=` in the address (spec 01 2.1)."""
+        authorization = request.header(b"authorization")
+        parameter = None
+        if authorization is None and b"adminKey=" in request.query_string:
+            parameter = parse_qs(request.query_string.decode("latin-1")).get("adminKey", [None])[-1]
+        return identify_request(self.settings, authorization, parameter)
+
+    def _beat(self) -> None:
+        self.sync.heartbeat()
+        self.start()

@@ -1,0 +1,170 @@
+"""The newest function executions, as `npx convex logs` and the dashboard read them (spec 02 16).
+
+A bounded ring: entry n has a cursor (milliseconds, strictly increasing, never 0); a reader asks for what
+lies after its cursor. Records are small and are turned into JSON only when somebody reads them. The
+clock arrives as an argument; who waits for entries registers a watcher.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import orjson
+
+from gateway.backend import FunctionCall, FunctionOutcome
+from log.limits import FUNCTION_LOG_ENTRIES_MAX
+
+_CURSOR_STEP_MS = 0.001
+_LOG_LINE = re.compile(r"\[(\w+)\] (.*)", re.DOTALL)
+_TRUNCATED = " (truncated due to length)"
+_IDENTITY_TYPES = {
+    "unknown": "unknown",
+    "user": "user",
+    "admin": "instance_admin",
+    "acting": "member_acting_user",
+    "system": "system",
+}
+_USAGE_STATS = dict.fromkeys(
+    (
+        "databaseReadBytes",
+        "databaseWriteBytes",
+        "databaseReadDocuments",
+        "storageReadBytes",
+        "storageWriteBytes",
+        "vectorIndexReadBytes",
+        "vectorIndexWriteBytes",
+        "memoryUsedMb",
+    ),
+    0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One finished call, without its value and arguments."""
+
+    cursor_ms: float
+    end_seconds: float
+    path: str
+    component: str
+    request_id: str
+    caller: str
+    identity_kind: str
+    udf_type: str
+    log_lines: bytes
+    error: str | None
+    return_bytes: int
+    execution_seconds: float
+    cached: bool
+    execution_seed: bytes = field(default_factory=partial(os.urandom, 16))  # made a UUID when read
+
+
+class FunctionLog:
+    """The ring. `watchers` are called after each addition."""
+
+    def __init__(self, entries_max: int = FUNCTION_LOG_ENTRIES_MAX) -> None:
+        self._ring: deque[Execution] = deque(maxlen=entries_max)
+        self._last_cursor_ms = 0.0
+        self.watchers: set[Callable[[], None]] = set()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._ring
+
+    def add(
+        self,
+        call: FunctionCall,
+        outcome: FunctionOutcome,
+        udf_type: str,
+        now_seconds: float,
+        *,
+        cached: bool = False,
+    ) -> None:
+        self._last_cursor_ms = max(now_seconds * 1000, self._last_cursor_ms + _CURSOR_STEP_MS)
+        self._ring.append(
+            Execution(
+                cursor_ms=self._last_cursor_ms,
+                end_seconds=now_seconds,
+                path=call.path,
+                component=call.component,
+                request_id=call.request_id,
+                caller=call.caller,
+                identity_kind=call.identity.kind,
+                udf_type=outcome.udf_type or udf_type,
+                log_lines=outcome.log_lines,
+                error=None if outcome.error is None else outcome.error.message,
+                return_bytes=len(outcome.value or b""),
+                execution_seconds=0.0 if cached else outcome.execution_seconds,
+                cached=cached,
+            )
+        )
+        for watcher in tuple(self.watchers):
+            watcher()
+
+    def after(self, cursor_ms: float, request_id: str | None = None) -> tuple[list[Execution], float]:
+        """Executions past the cursor, oldest first, and the cursor to go on from. With `request_id` only
+        those of that request; the cursor passes the others by."""
+        newer: list[Execution] = []
+        for execution in reversed(self._ring):
+            if execution.cursor_ms <= cursor_ms:
+                break
+            newer.append(execution)
+        if not newer:
+            return [], cursor_ms
+        reached = newer[0].cursor_ms
+        return [e for e in reversed(newer) if request_id in (None, e.request_id)], reached
+
+
+def completion_entry(execution: Execution, *, structured: bool) -> dict[str, Any]:
+    """The wire form. Log lines are objects for the CLI and dashboard, strings for others (spec 02 16)."""
+    lines: list[str] = orjson.loads(execution.log_lines)
+    stamp_ms = execution.end_seconds * 1000
+    return {
+        "kind": "Completion",
+        "udfType": execution.udf_type,
+        "componentPath": execution.component or None,
+        "identifier": display_path(execution.path),
+        "logLines": [structured_line(line, stamp_ms) for line in lines] if structured else lines,
+        "timestamp": execution.end_seconds,
+        "cachedResult": execution.cached,
+        "executionTime": execution.execution_seconds,
+        "userExecutionTime": execution.execution_seconds,
+        "success": None,
+        "error": execution.error,
+        "requestId": execution.request_id,
+        "executionId": str(uuid.UUID(bytes=execution.execution_seed, version=4)),
+        "caller": execution.caller,
+        "parentExecutionId": None,
+        "usageStats": _USAGE_STATS,
+        "returnBytes": execution.return_bytes,
+        "occInfo": None,
+        "willRetry": False,
+        "executionTimestamp": execution.end_seconds - execution.execution_seconds,
+        "identityType": _IDENTITY_TYPES.get(execution.identity_kind, "unknown"),
+        "environment": "isolate",
+    }
+
+
+def structured_line(line: str, stamp_ms: float) -> dict[str, Any]:
+    """`[LOG] 'x'` as an object."""
+    matched = _LOG_LINE.match(line)
+    level, text = matched.groups() if matched else ("LOG", line)
+    return {
+        "messages": [text],
+        "level": level,
+        "timestamp": stamp_ms,
+        "isTruncated": text.endswith(_TRUNCATED),
+    }
+
+
+def display_path(path: str) -> str:
+    """`dir/mod.js:fn` as `dir/mod:fn`."""
+    module, colon, function = path.rpartition(":")
+    return f"{module.removesuffix('.js')}{colon}{function}"

@@ -1,0 +1,111 @@
+"""What the CLI deploys and operates with: pushes, environment variables, addresses (spec 02 5-8, 15, 22).
+
+The routes check the key, undo the body's compression within a bound, and hand the JSON to the backend
+without the key: keys stay in this room. The backend's bytes are the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from quart import Blueprint, Response, request
+
+from gateway.compression import decompress
+from gateway.core import GatewayCore
+from gateway.http import HttpRequest
+from gateway.http_calls import parse_json_object
+from gateway.identity import identify_admin, require_admin
+from gateway.routes.functions import json_response
+from log import errors
+from log.identity import Identity
+from log.limits import HTTP_PUSH_BODY_BYTES_MAX, SCHEMA_POLL_MS_MAX
+
+_ADMIN_OPERATIONS = {
+    "/get_config_hashes": "get_config_hashes",
+    "/deploy2/evaluate_schema": "evaluate_schema",
+    "/deploy2/evaluate_push": "evaluate_push",
+    "/deploy2/start_push": "start_push",
+    "/deploy2/finish_push": "finish_push",
+    "/update_environment_variables": "update_environment_variables",
+    "/v1/update_environment_variables": "update_environment_variables",
+}
+
+
+async def read_admin_body(core: GatewayCore) -> tuple[dict[str, Any], Identity]:
+    """The decompressed JSON object and the admin who sent it; the body's key counts before the header's."""
+    compressed: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
+    body = decompress(compressed, request.headers.get("content-encoding", ""), HTTP_PUSH_BODY_BYTES_MAX)
+    fields = parse_json_object(body)
+    key = fields.pop("adminKey", None)
+    if key is not None and not isinstance(key, str):
+        raise errors.bad_json_body("`adminKey` must be a string")
+    asked = HttpRequest(request.scope)
+    identity = core.identify(asked) if key is None else identify_admin(core.settings, key)
+    return fields, require_admin(core.settings, identity)
+
+
+def deploy_routes(core: GatewayCore) -> Blueprint:
+    routes = Blueprint("deploy", __name__, url_prefix="/api")
+
+    def add_admin_operation(path: str, operation: str) -> None:
+        async def handle() -> Response:
+            fields, identity = await read_admin_body(core)
+            return json_response(await core.backend.admin(operation, orjson.dumps(fields), identity))
+
+        routes.add_url_rule(path, endpoint=path.replace("/", "_"), view_func=handle, methods=["POST"])
+
+    for path, operation in _ADMIN_OPERATIONS.items():
+        add_admin_operation(path, operation)
+
+    @routes.post("/deploy2/wait_for_schema")
+    async def wait_for_schema() -> Response:
+        fields, identity = await read_admin_body(core)
+        return json_response(await _wait_for_schema(core, fields, identity))
+
+    @routes.post("/deploy2/report_push_completed")
+    async def report_push_completed() -> Response:
+        await read_admin_body(core)  # tracing data of the CLI: checked and dropped
+        return json_response(b"null")
+
+    @routes.get("/list_environment_variables")
+    @routes.get("/v1/list_environment_variables")
+    async def list_environment_variables() -> Response:
+        identity = require_admin(core.settings, core.identify(HttpRequest(request.scope)))
+        return json_response(await core.backend.admin("list_environment_variables", b"{}", identity))
+
+    @routes.get("/v1/get_canonical_urls")
+    async def get_canonical_urls() -> Response:
+        require_admin(core.settings, core.identify(HttpRequest(request.scope)))
+        urls = {"convexCloudUrl": core.settings.cloud_origin, "convexSiteUrl": core.settings.site_origin}
+        return json_response(orjson.dumps(urls))
+
+    @routes.get("/v1/deployment_info")
+    async def deployment_info() -> Response:
+        require_admin(core.settings, core.identify(HttpRequest(request.scope)))
+        return json_response(b'{"kind":"selfHosted"}')
+
+    return routes
+
+
+async def _wait_for_schema(core: GatewayCore, fields: dict[str, Any], identity: Identity) -> bytes:
+    """Ask until the state is final or the caller's patience ends; between, wait for the next commit."""
+    timeout_ms = fields.get("timeoutMs")
+    if not isinstance(timeout_ms, int | float):
+        timeout_ms = SCHEMA_POLL_MS_MAX
+    deadline = time.monotonic() + min(max(timeout_ms, 0), SCHEMA_POLL_MS_MAX) / 1000
+    body = orjson.dumps(fields)
+    while True:
+        covered_ts = core.runner.covered_ts
+        state = await core.backend.admin("wait_for_schema", body, identity)
+        if orjson.loads(state).get("type") != "inProgress":
+            return state
+        # A commit that arrived while we asked is a reason to ask again at once.
+        while core.runner.covered_ts == covered_ts:
+            seconds_left = deadline - time.monotonic()
+            if seconds_left <= 0:
+                return state
+            await core.runner.wait_stream(seconds_left)
+        if time.monotonic() >= deadline:
+            return state
