@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from actors.commit_log import CommitLog
 from actors.index_shard import IndexShard
-from functions.catalog import BACKFILLED, BACKFILLING, Catalog, Index, PendingSchema, Table
+from functions.catalog import BACKFILLING, Catalog, Index, PendingSchema, Table
+from functions.system.lifecycle import IndexEvent, SchemaEvent, next_index_state, next_schema_state
 from functions.transaction import Transaction
 from log import limits, values
 from log.committer import CommitRequest
@@ -63,7 +64,8 @@ class Maintenance:
                 transaction.fail_pending_schema(*error)
             else:
                 rows = transaction.catalog.tables["_schemas"]
-                transaction.patch(rows, pending.row_id, {"state": {"state": "validated"}})
+                state = next_schema_state(current.state, SchemaEvent.VALIDATION_COMPLETED)
+                transaction.patch(rows, pending.row_id, {"state": {"state": state.value}})
 
         await self._commit("_system/schema_validation", settle)
 
@@ -116,5 +118,8 @@ def _mark_filled(transaction: Transaction, index: Index) -> None:
         return  # dropped meanwhile
     document = values.loads_canonical(row.document)
     assert isinstance(document, dict)
-    config = {**document["config"], "onDiskState": {"type": BACKFILLED, "staged": index.is_staged}}
+    on_disk = document["config"]["onDiskState"]
+    state = next_index_state(on_disk["type"], IndexEvent.BACKFILL_COMPLETED)
+    is_staged = on_disk["backfillState"]["staged"]  # as it is now: a push may have staged it meanwhile
+    config = {**document["config"], "onDiskState": {"type": state.value, "staged": is_staged}}
     transaction.patch(rows, index.row_id, {"config": config})

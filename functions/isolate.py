@@ -116,6 +116,10 @@ class Image(Protocol):
     def bytes_held(self) -> int:
         """What keeping the image costs."""
 
+    @property
+    def console_lines(self) -> tuple[tuple[str, str], ...]:
+        """What modules printed while they were evaluated: (level, JSON array of rendered arguments)."""
+
     def module_error(self, path: str) -> Thrown | Terminated | None:
         """Why the module could not be evaluated, or None."""
 

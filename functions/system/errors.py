@@ -1,0 +1,222 @@
+"""Refusals of pushes and of deployment operations: one constructor per code (spec 02 5-15).
+
+The CLI reads some of these texts (spec 02 12): "Environment variable X " and "are not set: A, B." are
+parsed, and the status decides what `npx convex dev` does next. A 400 waits for an edit, anything else
+makes it push again.
+"""
+
+from __future__ import annotations
+
+from log import limits
+from log.errors import BackendError, ErrorKind, bad_json_body, bad_request
+
+
+def while_pushing(failure: BackendError) -> BackendError:
+    """The same refusal with the first line every failed push prints."""
+    message = f"Hit an error while pushing:\n{failure.message}"
+    return BackendError(failure.kind, failure.code, message, failure.data)
+
+
+def while_evaluating_schema(failure: BackendError) -> BackendError:
+    message = f"Hit an error while evaluating your schema:\n{failure.message}"
+    return BackendError(failure.kind, failure.code, message, failure.data)
+
+
+# --- the request ------------------------------------------------------------------------------------
+
+
+def bad_push_body(fault: str) -> BackendError:
+    return bad_json_body(f"The push request cannot be read: {fault}")
+
+
+def node_version_not_supported(version: str) -> BackendError:
+    return bad_request(
+        "NodeVersionNotSupported", f"Node.js {version} is not supported. Use version 20 or newer."
+    )
+
+
+def too_many_function_files(count: int, folder: str) -> BackendError:
+    return bad_request(
+        "InvalidModules",
+        f'Too many function files ({count} > maximum {limits.PUSH_FUNCTION_FILES_MAX}) in "{folder}". '
+        "Move code that defines no functions out of that folder.",
+    )
+
+
+def modules_too_large(size_bytes: int) -> BackendError:
+    return bad_request(
+        "ModulesTooLarge",
+        f"The pushed modules have {size_bytes} bytes, the maximum is {limits.PUSH_MODULES_BYTES_MAX} bytes.",
+    )
+
+
+def push_message_too_long() -> BackendError:
+    return bad_request(
+        "PushMessageTooLong", f"A push message has at most {limits.PUSH_MESSAGE_BYTES_MAX} bytes."
+    )
+
+
+def _stale_module(code: str, path: str, fault: str) -> BackendError:
+    """409: the CLI asks for the hashes again and pushes again (spec 02 5)."""
+    return BackendError(ErrorKind.CONFLICT, code, f"Module {path} was pushed as unchanged, but {fault}.")
+
+
+def missing_existing_module(path: str) -> BackendError:
+    return _stale_module("MissingExistingModule", path, "the deployment has no such module")
+
+
+def missing_existing_module_source(path: str) -> BackendError:
+    return _stale_module("MissingExistingModuleMetadata", path, "its source is no longer stored")
+
+
+def existing_module_hash_conflict(path: str) -> BackendError:
+    return _stale_module("ExistingModuleHashConflict", path, "the deployment has another version of it")
+
+
+def existing_module_environment_conflict(path: str) -> BackendError:
+    return _stale_module("ExistingModuleEnvConflict", path, "the deployment runs it in another environment")
+
+
+# --- evaluation -------------------------------------------------------------------------------------
+
+
+def invalid_modules(path: str, text: str) -> BackendError:
+    """`text` is the JavaScript error with its frames, or what is wrong with an export."""
+    return bad_request(
+        "InvalidModules",
+        "Loading the pushed modules encountered the following\n    error:\n"
+        f"Failed to analyze {path}: {text.rstrip()}",
+    )
+
+
+def invalid_app_config(code: str, text: str) -> BackendError:
+    return bad_request(code, text.rstrip())
+
+
+def invalid_env_declaration(name: str, fault: str) -> BackendError:
+    return bad_request("InvalidEnvVarDeclaration", f'The environment variable declaration "{name}" {fault}.')
+
+
+def auth_config_missing_variable(text: str) -> BackendError:
+    return bad_request("AuthConfigMissingEnvironmentVariable", text.rstrip())
+
+
+def auth_config_missing_export(text: str) -> BackendError:
+    return bad_request("AuthConfigMissingExportError", text.rstrip())
+
+
+def auth_config_invalid(text: str) -> BackendError:
+    return bad_request("InvalidAuthConfig", text.rstrip())
+
+
+def auth_config_mismatch(detail: str) -> BackendError:
+    return bad_request(
+        "AuthConfigNotMatchingSchemaError",
+        f"auth config file must include a list of provider credentials: {detail}",
+    )
+
+
+# --- two pushes, or a push and something else ---------------------------------------------------------
+
+
+def environment_changed() -> BackendError:
+    return bad_request("RaceDetected", "Environment variables have changed during push")
+
+
+def push_replaced() -> BackendError:
+    """A later start_push, or a finish_push of this same push, took the staged push away."""
+    return bad_request("RaceDetected", "Another push was started or finished while this one was under way")
+
+
+def schema_not_ready(state: str) -> BackendError:
+    return bad_request("RaceDetected", f"The schema of this push is {state}, so it cannot become active")
+
+
+def indexes_not_ready(names: list[str]) -> BackendError:
+    return bad_request("RaceDetected", f"These indexes are not ready to be enabled: {', '.join(names)}")
+
+
+def deployment_changed() -> BackendError:
+    """What the analysis relied on was replaced before the push could be staged."""
+    return BackendError(
+        ErrorKind.CONFLICT,
+        "ConcurrentPush",
+        "The deployment changed while the push was being analyzed. "
+        "Are you running multiple `npx convex dev` processes in the same directory?",
+    )
+
+
+def schema_already_failed(error: str) -> BackendError:
+    return bad_request("SchemaAlreadyFailed", f"Schema has already been failed with error: {error}")
+
+
+# --- environment variables (spec 02 15) ---------------------------------------------------------------
+
+
+def environment_name_invalid(name: str) -> BackendError:
+    return bad_request(
+        "EnvironmentVariableNameInvalid",
+        f"The environment variable name {name} is invalid. Environment variable names must begin with a "
+        "letter and may only include characters a-z, A-Z, 0-9, and underscores.",
+    )
+
+
+def environment_name_too_long(name: str) -> BackendError:
+    return bad_request(
+        "EnvironmentVariableNameTooLong",
+        f"The environment variable name {name} is longer than "
+        f"{limits.ENVIRONMENT_NAME_LENGTH_MAX} characters.",
+    )
+
+
+def environment_value_too_large(name: str) -> BackendError:
+    return bad_request(
+        "EnvironmentVariableValueTooLarge",
+        f"The value of environment variable {name} is larger than "
+        f"{limits.ENVIRONMENT_VALUE_BYTES_MAX} bytes.",
+    )
+
+
+def environment_too_many() -> BackendError:
+    return bad_request(
+        "EnvVarLimitMet",
+        f"A deployment has at most {limits.ENVIRONMENT_VARIABLES_MAX} environment variables.",
+    )
+
+
+def environment_total_too_large() -> BackendError:
+    return bad_request(
+        "EnvVarTotalSizeLimitMet",
+        "The names and values of all environment variables together are larger than "
+        f"{limits.ENVIRONMENT_TOTAL_BYTES_MAX} bytes.",
+    )
+
+
+def environment_name_forbidden(name: str) -> BackendError:
+    return bad_request(
+        "EnvVarNameForbidden",
+        f'Environment variable with name "{name}" is built-in and cannot be overridden',
+    )
+
+
+def required_variables_deleted(names: list[str]) -> BackendError:
+    return bad_request(
+        "RequiredEnvironmentVariable",
+        f"Cannot delete required environment variables: {', '.join(names)}. "
+        "These are declared as required in the app definition.",
+    )
+
+
+def required_variables_missing(names: list[str]) -> BackendError:
+    return bad_request(
+        "MissingEnvironmentVariables",
+        f"Required environment variables are not set: {', '.join(names)}. "
+        "Set them in the Convex dashboard or CLI before pushing.",
+    )
+
+
+def environment_value_invalid(name: str, why: str) -> BackendError:
+    return bad_request(
+        "InvalidEnvironmentVariable",
+        f"The value of environment variable {name} does not match its declaration: {why}",
+    )

@@ -1,0 +1,133 @@
+"""What pushing a schema would cost, without pushing it (spec 02 8, evaluate_schema).
+
+Documents are counted only where the push would have to read them anyway, or where the CLI asks before an
+index is dropped; so asking costs no more than pushing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from functions.catalog import BACKFILLING, Catalog, Table
+from functions.schema import Schema, TableDefinition
+from functions.system import errors
+from functions.system.analysis import Evaluator
+from functions.system.operation import SystemContext
+from functions.system.push import next_udf_config
+from functions.system.push_request import parse_push
+from functions.system.schema_changes import IndexPlan, IndexSpec, plan_indexes, spec_of
+from functions.system.schema_evaluation import evaluate_schema_file
+from functions.transaction import Transaction
+from functions.validators import AnyValue, is_subset
+from log import limits
+from log.errors import BackendError
+
+
+def prepare_schema(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> Schema | None:
+    """Evaluate the schema of a push request and nothing else of it."""
+    try:
+        request = parse_push(body)
+        udf_config = next_udf_config(transaction.catalog, request.server_version, context)
+        return evaluate_schema_file(Evaluator(context.engine, {}, udf_config), request.schema)
+    except BackendError as failure:
+        raise errors.while_pushing(failure) from failure
+
+
+def evaluate_schema(
+    transaction: Transaction, _body: dict[str, Any], schema: Schema | None, _context: SystemContext
+) -> dict[str, Any]:
+    """The answer of spec 02 8 for the app; reads and changes nothing."""
+    sizes = _Sizes(transaction)
+    catalog = transaction.catalog
+    tables = [schema.tables[name] for name in sorted(schema.tables)] if schema is not None else []
+    evaluation = {
+        "definitionPath": "",
+        "schemaValidation": schema is not None and schema.schema_validation,
+        "tables": [_table_forecast(table, schema, catalog, sizes) for table in tables],
+        "indexes": _index_forecasts(plan_indexes(schema, catalog), sizes),
+        "discardedStagedValidators": [],
+    }
+    return {"newComponentDefinitions": [], "componentSchemaEvaluations": {"": evaluation}}
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """How much of a table would be read."""
+
+    documents: int
+    bytes: int
+
+
+NOTHING = TableSize(0, 0)
+
+
+def measure(transaction: Transaction, table: Table | None) -> TableSize:
+    """Count a table by reading it whole; any later write to it invalidates the answer."""
+    if table is None:
+        return NOTHING
+    index_id, start, documents, size_bytes = table.by_id.index_id, b"", 0, 0
+    transaction.record_read(table.by_id, b"", None)
+    count = limits.SYSTEM_COUNT_ROWS_PER_STEP
+    while True:
+        rows = transaction.snapshot.scan(index_id, start, None, descending=False, limit=count)
+        documents += len(rows)
+        size_bytes += sum(row.size_bytes for row in rows)
+        if len(rows) < count:
+            return TableSize(documents, size_bytes)
+        start = rows[-1].key + b"\x00"
+
+
+class _Sizes:
+    """Sizes of tables, each measured at most once."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._sizes: dict[str, TableSize] = {}
+
+    def of(self, table_name: str) -> TableSize:
+        if table_name not in self._sizes:
+            table = self._transaction.catalog.tables.get(table_name)
+            self._sizes[table_name] = measure(self._transaction, table)
+        return self._sizes[table_name]
+
+
+def _table_forecast(
+    table: TableDefinition, schema: Schema | None, catalog: Catalog, sizes: _Sizes
+) -> dict[str, Any]:
+    outcome = _outcome(table, schema, catalog)
+    size = sizes.of(table.name) if outcome == "mustWalk" else NOTHING
+    return {"name": table.name, "outcome": outcome, "numDocs": size.documents, "sizeBytes": size.bytes}
+
+
+def _outcome(table: TableDefinition, schema: Schema | None, catalog: Catalog) -> str:
+    """Why the documents of a table need not be read, or that they must be."""
+    if schema is None or not schema.schema_validation:
+        return "notValidated"
+    if isinstance(table.document_type, AnyValue):
+        return "supersetOfShape"
+    active = catalog.schema
+    enforced = active.tables.get(table.name) if active is not None and active.schema_validation else None
+    if enforced is not None and is_subset(enforced.document_type, table.document_type):
+        return "supersetOfEnforced"
+    return "mustWalk"
+
+
+def _index_forecasts(plan: IndexPlan, sizes: _Sizes) -> list[dict[str, Any]]:
+    gone = [*plan.removed, *plan.superseded]
+    forecasts = [_index_forecast(spec_of(*each), "dropped", False, sizes) for each in gone]
+    forecasts += [_index_forecast(spec, "added", True, sizes) for spec in plan.added]
+    for change, pairs in (
+        ("identical", plan.identical),
+        ("enabled", plan.enabled),
+        ("disabled", plan.disabled),
+    ):
+        for spec, index in pairs:
+            forecasts.append(_index_forecast(spec, change, index.state == BACKFILLING, sizes))
+    return sorted(forecasts, key=lambda each: each["name"])
+
+
+def _index_forecast(spec: IndexSpec, change: str, needs_backfill: bool, sizes: _Sizes) -> dict[str, Any]:
+    counts = needs_backfill or change == "dropped"  # the CLI asks before either on a large table
+    documents = sizes.of(spec.table).documents if counts else 0
+    return {**spec.to_json(), "change": change, "needsBackfill": needs_backfill, "numDocs": documents}

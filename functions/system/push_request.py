@@ -1,0 +1,159 @@
+"""What `start_push` and its relatives are sent, read and checked (spec 02 6).
+
+Promises: a `PushRequest` names every module once, with a path that the module table can hold; what this
+version cannot run (child components, "use node") has been refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from functions.path import parse_module_path
+from functions.system import errors
+from log import limits
+from log.errors import not_supported_yet
+
+ISOLATE, NODE = "isolate", "node"
+SCHEMA_PATH, AUTH_PATH, APP_PATH = "schema.js", "auth.config.js", "convex.config.js"
+_UNSUPPORTED_NODE_VERSIONS = ("16", "18")
+
+
+@dataclass(frozen=True, slots=True)
+class PushedModule:
+    """A module sent in full; `source_map` "" when there is none."""
+
+    path: str
+    source: str
+    source_map: str
+    environment: str
+
+    @property
+    def sha256(self) -> str:
+        """What `get_config_hashes` answers for it (spec 02 5)."""
+        return hashlib.sha256(self.source.encode() + self.source_map.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class UnchangedModule:
+    """A module the deployment has already, named by the hash it gave us."""
+
+    path: str
+    environment: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    """A push of the app, without child components."""
+
+    is_dry_run: bool
+    is_for_codegen: bool
+    server_version: str
+    app_config: PushedModule | None
+    schema: PushedModule | None
+    changed: tuple[PushedModule, ...]
+    unchanged: tuple[UnchangedModule, ...]
+
+
+def parse_push(body: dict[str, Any]) -> PushRequest:
+    """The request a JSON body describes; unknown keys are ignored."""
+    app = _member(body, "appDefinition", dict)
+    if body.get("componentDefinitions") or app.get("dependencies"):
+        raise not_supported_yet("Components")
+    node_version = body.get("nodeVersion")
+    if isinstance(node_version, str) and node_version.split(".")[0] in _UNSUPPORTED_NODE_VERSIONS:
+        raise errors.node_version_not_supported(node_version)
+    changed = app.get("changedModules", app.get("functions"))
+    request = PushRequest(
+        is_dry_run=body.get("dryRun") is True,
+        is_for_codegen=body.get("forCodegen") is True,
+        server_version=_member(app, "udfServerVersion", str),
+        app_config=_optional_module(app.get("definition"), APP_PATH),
+        schema=_optional_module(app.get("schema"), SCHEMA_PATH),
+        changed=tuple(_parse_module(tree) for tree in _list(changed, "changedModules")),
+        unchanged=tuple(
+            _parse_unchanged(tree)
+            for tree in _list(app.get("unchangedModuleHashes"), "unchangedModuleHashes")
+        ),
+    )
+    _check(request, body.get("functions"))
+    return request
+
+
+def _check(request: PushRequest, folder: Any) -> None:
+    modules: tuple[PushedModule | UnchangedModule, ...] = (*request.changed, *request.unchanged)
+    if any(module.environment == NODE for module in modules):
+        raise not_supported_yet('"use node" actions')
+    paths = [module.path for module in modules]
+    _check_paths(paths)
+    count = sum(not path.startswith("_deps/") for path in paths)
+    if count > limits.PUSH_FUNCTION_FILES_MAX:
+        raise errors.too_many_function_files(count, folder if isinstance(folder, str) else "convex/")
+    size_bytes = sum(len(module.source) + len(module.source_map) for module in request.changed)
+    if size_bytes > limits.PUSH_MODULES_BYTES_MAX:
+        raise errors.modules_too_large(size_bytes)
+
+
+def _check_paths(paths: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for path in paths:
+        if parse_module_path(path) != path:
+            raise errors.bad_push_body(f"module path {path!r} does not end in .js")
+        if path in seen:
+            raise errors.bad_push_body(f"module {path!r} appears twice")
+        seen.add(path)
+
+
+# --- JSON -------------------------------------------------------------------------------------------
+
+
+def _optional_module(tree: Any, path: str) -> PushedModule | None:
+    """A file evaluated alone: it has one possible path, whatever the request calls it."""
+    if tree is None:
+        return None
+    module = _parse_module(tree)
+    return PushedModule(path, module.source, module.source_map, ISOLATE)
+
+
+def _parse_module(tree: Any) -> PushedModule:
+    path = _member(tree, "path", str)
+    source_map = tree.get("sourceMap")
+    return PushedModule(
+        path=path,
+        source=_member(tree, "source", str),
+        source_map=source_map if isinstance(source_map, str) else "",
+        environment=_environment(tree, path),
+    )
+
+
+def _parse_unchanged(tree: Any) -> UnchangedModule:
+    path = _member(tree, "path", str)
+    return UnchangedModule(path, _environment(tree, path), _member(tree, "sha256", str))
+
+
+def _environment(tree: dict[str, Any], path: str) -> str:
+    """Old packages leave it out: then the folder says it (spec 02 6)."""
+    environment = tree.get("environment")
+    if environment is None:
+        return NODE if path.startswith("actions/") else ISOLATE
+    if environment not in (ISOLATE, NODE):
+        raise errors.bad_push_body(f"module {path!r} has the unknown environment {environment!r}")
+    return environment
+
+
+def _list(found: Any, name: str) -> list[Any]:
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise errors.bad_push_body(f"`{name}` must be a list")
+    return found
+
+
+def _member(tree: Any, name: str, kind: type) -> Any:
+    found = tree.get(name) if isinstance(tree, dict) else None
+    if not isinstance(found, kind):
+        raise errors.bad_push_body(f"`{name}` is missing or of the wrong type")
+    return found

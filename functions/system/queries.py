@@ -1,0 +1,216 @@
+"""What the CLI and the dashboard subscribe to: `_system/...` functions over a Transaction (spec 02 17, 21).
+
+They read through the same read sets as user functions, so they are live: the CLI has no polling to fall
+back on. Values are Convex values: a number is a float. Only the app exists, so a `componentId` argument is
+not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from functions.catalog import BACKFILLING, ENABLED, Catalog, Module, Table
+from functions.query import PageRequest, plan_query, read_page
+from functions.system.forecast import measure
+from functions.system.operation import SystemContext
+from functions.system.schema_changes import user_indexes
+from functions.transaction import Transaction
+from log import values
+from log.errors import bad_request
+from log.ids import InvalidId, decode_id
+
+Args = dict[str, Any]
+_ANY_VALIDATOR = {"type": "any"}
+
+
+def _argument(args: Args, name: str, kind: type) -> Any:
+    found = args.get(name)
+    if not isinstance(found, kind):
+        raise bad_request("InvalidArgument", f"Missing or invalid argument `{name}`.")
+    return found
+
+
+# --- tables -----------------------------------------------------------------------------------------
+
+
+def list_tables(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    """All at once: the names of 10,000 tables fit one page."""
+    names = [{"name": table.name} for table in transaction.catalog.user_tables()]
+    return {"page": names, "isDone": True, "continueCursor": "end"}
+
+
+def table_data(transaction: Transaction, args: Args, context: SystemContext) -> Any:
+    """One page of a table by creation time; a table that does not exist is empty."""
+    options = _argument(args, "paginationOpts", dict)
+    name = _argument(args, "table", str)
+    order = "desc" if args.get("order") == "desc" else "asc"
+    tree = {"source": {"type": "FullTableScan", "tableName": name, "order": order}, "operators": []}
+    request = PageRequest(
+        cursor=options.get("cursor"),
+        end_cursor=options.get("endCursor"),
+        page_size=int(_argument(options, "numItems", float)),
+    )
+    plan = plan_query(tree, transaction.catalog)
+    return values.loads_canonical(read_page(plan, transaction, request, None, context.codec).to_json())
+
+
+def table_size(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
+    return float(measure(transaction, _user_table(transaction.catalog, args)).documents)
+
+
+def size_of_all_tables(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    tables = transaction.catalog.user_tables()
+    return float(sum(measure(transaction, table).documents for table in tables))
+
+
+def query_table(transaction: Transaction, args: Args, context: SystemContext) -> Any:
+    """A new number whenever the table was written; `convex dev` waits for that after a failed push."""
+    table = _user_table(transaction.catalog, args)
+    if table is not None:
+        transaction.record_read(table.by_id, b"", None)
+    return int.from_bytes(context.random_bytes(6), "big") / (1 << 48)
+
+
+def table_mapping(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    return {str(table.number): table.name for table in transaction.catalog.user_tables()}
+
+
+def table_indexes(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
+    """The user's indexes of one table, with how far each is built."""
+    if args.get("tableName") is None:
+        return None
+    return [
+        {
+            "name": index.name,
+            "staged": index.is_staged,
+            "fields": [name for name in index.field_names if name != "_creationTime"],
+            "backfill": {"state": _backfill_state(index.state)},
+        }
+        for table, index in user_indexes(transaction.catalog)
+        if table.name == args["tableName"]
+    ]
+
+
+def _backfill_state(state: str) -> str:
+    if state == BACKFILLING:
+        return "backfilling"
+    return "done" if state == ENABLED else "backfilled"
+
+
+def _user_table(catalog: Catalog, args: Args) -> Table | None:
+    table = catalog.tables.get(_argument(args, "tableName", str))
+    return table if table is not None and not table.is_system else None
+
+
+# --- documents --------------------------------------------------------------------------------------
+
+
+def document_by_id(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
+    return _document(transaction, _argument(args, "id", str))
+
+
+def documents_by_id(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
+    return [_document(transaction, _argument(each, "id", str)) for each in _argument(args, "ids", list)]
+
+
+def _document(transaction: Transaction, document_id: str) -> Any:
+    try:
+        table = transaction.catalog.tables_by_number.get(decode_id(document_id).table_number)
+    except InvalidId:
+        return None
+    if table is None or table.is_system:
+        return None
+    row = transaction.get(table, document_id)
+    return values.loads_canonical(row.document) if row is not None else None
+
+
+# --- functions and schemas --------------------------------------------------------------------------
+
+
+def api_spec(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    """Every function, module by module, a module's HTTP routes after its functions."""
+    modules = transaction.catalog.modules
+    return [entry for path in sorted(modules) for entry in _module_spec(modules[path])]
+
+
+def _module_spec(module: Module) -> Iterator[dict[str, Any]]:
+    for function in module.analysis.get("functions") or ():
+        yield {
+            "identifier": f"{module.path}:{function['name']}",
+            "functionType": function["udfType"],
+            "visibility": function["visibility"] or {"kind": "public"},
+            "args": _validator(function["args"]),
+            "returns": _validator(function["returns"]),
+        }
+    for each in module.analysis.get("httpRoutes") or ():
+        yield {"functionType": "HttpAction", **each["route"]}
+
+
+def _validator(text: str | None) -> Any:
+    return values.decode(orjson.loads(text) if text else _ANY_VALIDATOR)
+
+
+def schemas(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    """The active schema and the one being validated, as JSON texts; absent where there is none."""
+    catalog = transaction.catalog
+    pending = catalog.pending_schema
+    found = {"active": catalog.schema, "inProgress": pending.schema if pending is not None else None}
+    return {name: schema.to_json() for name, schema in found.items() if schema is not None}
+
+
+def pushed_version(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    return (transaction.catalog.udf_config or {}).get("serverVersion")
+
+
+def auth_providers(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    return transaction.all_documents(transaction.catalog.tables["_auth"])
+
+
+# --- environment and deployment ---------------------------------------------------------------------
+
+
+def environment_variables(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    """The documents, sorted by name."""
+    rows = transaction.all_documents(transaction.catalog.tables["_environment_variables"])
+    return sorted(rows, key=lambda row: str(row["name"]))
+
+
+def environment_variable(transaction: Transaction, args: Args, context: SystemContext) -> Any:
+    """One variable as functions see it, built-in ones too; None when it is not set."""
+    name = _argument(args, "name", str)
+    value = {**context.system_environment, **transaction.catalog.environment}.get(name)
+    return {"name": name, "value": value} if value is not None else None
+
+
+def cloud_url(_transaction: Transaction, _args: Args, context: SystemContext) -> Any:
+    return context.cloud_origin
+
+
+def site_url(_transaction: Transaction, _args: Args, context: SystemContext) -> Any:
+    return context.site_origin
+
+
+def components(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    """The root alone; its id is the empty path."""
+    root: dict[str, Any] = {"id": "", "name": None, "path": "", "args": {}, "httpPrefix": None}
+    return [{**root, "state": "active"}]
+
+
+def deployment_state(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    return {"state": "running"}
+
+
+def backend_state(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    return {"system": "none", "usage_limit": "none", "user": "none"}
+
+
+def nothing(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    """The answer of a list or a state of which there is none yet."""
+    return None
+
+
+def empty_list(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    return []

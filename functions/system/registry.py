@@ -1,0 +1,72 @@
+"""Which name runs which system function: the only place that lists them all (spec 02 2, 17, 21)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from functions.system import environment, push, queries
+from functions.system.forecast import evaluate_schema, prepare_schema
+from functions.system.operation import Operation, SystemContext, SystemFunction
+from functions.transaction import Transaction
+
+
+def _canonical_urls(
+    _transaction: Transaction, _body: dict[str, Any], _prepared: None, context: SystemContext
+) -> dict[str, str]:
+    return {"convexCloudUrl": context.cloud_origin, "convexSiteUrl": context.site_origin}
+
+
+OPERATIONS: dict[str, Operation] = {
+    "get_config_hashes": Operation(push.get_config_hashes),
+    "evaluate_schema": Operation(evaluate_schema, prepare_schema, is_slow=True),
+    "evaluate_push": Operation(push.evaluate_push, push.prepare_push, is_slow=True),
+    "start_push": Operation(push.start_push, push.prepare_push, is_slow=True),
+    "wait_for_schema": Operation(push.wait_for_schema),
+    "finish_push": Operation(push.finish_push),
+    "report_push_completed": Operation(push.report_push_completed),
+    "update_environment_variables": Operation(
+        environment.update_environment_variables, environment.prepare_update, is_slow=True
+    ),
+    "list_environment_variables": Operation(environment.list_environment_variables),
+    "get_canonical_urls": Operation(_canonical_urls),
+}
+"""HTTP operations by the last part of their path."""
+
+_Query = Callable[[Transaction, dict[str, Any], SystemContext], Any]
+
+_QUERIES: dict[str, _Query] = {
+    "_system/cli/tables.js:default": queries.list_tables,
+    "_system/cli/tableData.js:default": queries.table_data,
+    "_system/cli/tableSize.js:default": queries.table_size,
+    "_system/cli/queryTable.js:default": queries.query_table,
+    "_system/cli/queryEnvironmentVariables.js:default": queries.environment_variables,
+    "_system/cli/queryEnvironmentVariables.js:get": queries.environment_variable,
+    "_system/cli/modules.js:apiSpec": queries.api_spec,
+    "_system/cli/convexUrl.js:cloudUrl": queries.cloud_url,
+    "_system/cli/exports.js:getLatest": queries.nothing,
+    "_system/cli/queryImport.js:list": queries.empty_list,
+    "_system/frontend/components.js:list": queries.components,
+    "_system/frontend/getTableMapping.js:default": queries.table_mapping,
+    "_system/frontend/getVersion.js:default": queries.pushed_version,
+    "_system/frontend/getSchemas.js:default": queries.schemas,
+    "_system/frontend/getSchemas.js:schemaValidationProgress": queries.nothing,
+    "_system/frontend/getById.js:default": queries.document_by_id,
+    "_system/frontend/listById.js:default": queries.documents_by_id,
+    "_system/frontend/convexCloudUrl.js:default": queries.cloud_url,
+    "_system/frontend/convexSiteUrl.js:default": queries.site_url,
+    "_system/frontend/listEnvironmentVariables.js:default": queries.environment_variables,
+    "_system/frontend/deploymentEvents.js:lastPushEvent": queries.nothing,
+    "_system/frontend/deploymentState.js:deploymentState": queries.deployment_state,
+    "_system/frontend/backendState.js:backendState": queries.backend_state,
+    "_system/frontend/tableSize.js:default": queries.table_size,
+    "_system/frontend/tableSize.js:sizeOfAllTables": queries.size_of_all_tables,
+    "_system/frontend/indexes.js:default": queries.table_indexes,
+    "_system/frontend/listAuthProviders.js:default": queries.auth_providers,
+    "_system/frontend/listConfiguredSinks.js:default": queries.empty_list,
+}
+
+SYSTEM_FUNCTIONS: dict[str, SystemFunction] = {
+    path: SystemFunction("Query", run) for path, run in _QUERIES.items()
+}
+"""Functions a client with an admin key may call, by canonical path."""

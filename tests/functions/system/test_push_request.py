@@ -1,0 +1,118 @@
+"""Reading push requests: what is accepted, defaults of old clients, every refusal at its limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from functions.system.push_request import ISOLATE, parse_push
+from log import limits
+from log.errors import BackendError
+
+from ...support.deployment import hash_of, module, push_body
+
+M = module("m.js", "export {};")
+
+
+def refusal_of(body: Any) -> BackendError:
+    with pytest.raises(BackendError) as raised:
+        parse_push(body)
+    return raised.value
+
+
+def test_a_request_is_read_whole() -> None:
+    other = module("n.js", "", '{"version":3}')
+    request = parse_push(push_body(M, unchanged=(other,), schema=M, app=M, dryRun=True, forCodegen=True))
+    assert [each.path for each in request.changed] == ["m.js"]
+    assert [(each.path, each.sha256) for each in request.unchanged] == [("n.js", hash_of(other))]
+    assert (request.is_dry_run, request.is_for_codegen, request.server_version) == (True, True, "1.48.0")
+    assert request.schema is not None and request.schema.path == "schema.js"
+    assert request.app_config is not None and request.app_config.path == "convex.config.js"
+
+
+def test_the_hash_covers_source_and_map() -> None:
+    mapped = module("m.js", "é", '{"version":3}')
+    [parsed] = parse_push(push_body(mapped)).changed
+    assert parsed.sha256 == hash_of(mapped) != hash_of(module("m.js", "é"))
+
+
+def test_changed_modules_may_be_called_functions() -> None:
+    body = push_body()
+    body["appDefinition"]["functions"] = [M]
+    del body["appDefinition"]["changedModules"]
+    assert [each.path for each in parse_push(body).changed] == ["m.js"]
+
+
+@pytest.mark.parametrize(("path", "is_accepted"), [("m.js", True), ("actions/m.js", False)])
+def test_without_an_environment_the_folder_decides(path: str, is_accepted: bool) -> None:
+    old = {"path": path, "source": ""}
+    if is_accepted:
+        assert parse_push(push_body(old)).changed[0].environment == ISOLATE
+    else:
+        assert refusal_of(push_body(old)).code == "NotSupportedYet"
+
+
+@pytest.mark.parametrize(
+    ("version", "is_accepted"), [("18", False), ("20", True), ("22", True), (None, True)]
+)
+def test_old_node_versions_are_refused(version: str | None, is_accepted: bool) -> None:
+    body = push_body(M, nodeVersion=version)
+    if is_accepted:
+        assert parse_push(body).changed
+    else:
+        assert refusal_of(body).code == "NodeVersionNotSupported"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"changedModules": 7},
+        {"changedModules": [7]},
+        {"changedModules": [{"path": "m.js"}]},
+        {"changedModules": [{"source": ""}]},
+        {"changedModules": [M, M]},
+        {"changedModules": [{**M, "environment": "moon"}]},
+        {"changedModules": [{**M, "path": "m"}]},
+        {"unchangedModuleHashes": [{"path": "m.js", "environment": "isolate"}]},
+        {"udfServerVersion": None},
+        {"schema": 7},
+    ],
+)
+def test_a_request_of_another_shape_is_refused(change: dict[str, Any]) -> None:
+    body = push_body()
+    body["appDefinition"] |= change
+    assert refusal_of(body).code == "BadJsonBody"
+
+
+def test_a_request_without_an_app_is_refused() -> None:
+    assert refusal_of({}).code == "BadJsonBody"
+
+
+@pytest.mark.parametrize("path", ["/m.js", "a b.js", "../m.js", ""])
+def test_paths_that_no_function_could_have_are_refused(path: str) -> None:
+    assert refusal_of(push_body({**M, "path": path})).code == "BadConvexFunctionIdentifier"
+
+
+@pytest.mark.parametrize("rest", [{"componentDefinitions": [{}]}, {}])
+def test_components_are_refused(rest: dict[str, Any]) -> None:
+    body = push_body(**rest)
+    if not rest:
+        body["appDefinition"]["dependencies"] = ["../node_modules/c"]
+    assert refusal_of(body).code == "NotSupportedYet"
+
+
+def test_function_files_are_counted_without_shared_chunks() -> None:
+    files = [module(f"m{number}.js", "") for number in range(limits.PUSH_FUNCTION_FILES_MAX)]
+    chunk = module("_deps/CHUNK.js", "")
+    assert len(parse_push(push_body(*files, chunk)).changed) == limits.PUSH_FUNCTION_FILES_MAX + 1
+    refusal = refusal_of(push_body(*files, module("one_more.js", "")))
+    assert refusal.code == "InvalidModules"
+    assert refusal.message.startswith('Too many function files (4097 > maximum 4096) in "convex/".')
+
+
+def test_modules_are_too_large_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PUSH_MODULES_BYTES_MAX", 10)
+    assert parse_push(push_body(module("m.js", "x" * 5), module("n.js", "x" * 5))).changed
+    refusal = refusal_of(push_body(module("m.js", "x" * 5), module("n.js", "x" * 6)))
+    assert refusal.code == "ModulesTooLarge"
