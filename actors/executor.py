@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 
 from actors.node_reader import NodeReader
 from actors.runtime import Client, ConnectionLost, Peer
@@ -36,6 +35,7 @@ from functions.path import FunctionPath, parse_function_path
 from functions.query import CursorCodec
 from functions.syscalls import Observed
 from functions.system.operation import SystemContext
+from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
 from log.errors import BackendError, ErrorKind, internal_server_error, mutation_conflict, not_supported_yet

@@ -187,7 +187,8 @@ class IndexView:
                 while found and removed < _PRUNE_ENTRIES_MAX:
                     index_id, replaced_ts, _key = unpack_undo_key(cursor.key())
                     if replaced_ts <= self.state.min_ts:
-                        found = cursor.delete()
+                        cursor.delete()
+                        found = bool(cursor.key())  # empty behind the last entry
                         removed += 1
                     else:
                         found = cursor.set_range(index_id + b"\xff" * 8)

@@ -25,6 +25,7 @@ _RETRY_SECONDS = 0.2
 _HEARTBEAT_SECONDS = 2.0
 _SILENCE_SECONDS_MAX = 15.0
 _STOP_SECONDS_MAX = 10.0
+_CRASH_LOOP_SECONDS = 60.0
 
 
 class ActorHandle(Protocol):
@@ -57,6 +58,7 @@ class Supervisor:
         self._actors: dict[str, ActorHandle] = {}
         self._restarts: dict[str, int] = {}
         self._heard: dict[str, float] = {}
+        self._lost_at: dict[str, list[float]] = {}
         self._restarting: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -104,6 +106,7 @@ class Supervisor:
         started = time.monotonic()
         self._restarts[role] = self._restarts.get(role, 0) + 1
         _logger.warning("%s was lost: starting it again", role)
+        await asyncio.sleep(self._delay_before_restart(role, started))
         actor = self._actors[role]
         lost = actor.process
         while actor.process == lost or actor.process is None or not is_alive(actor.process):
@@ -117,6 +120,12 @@ class Supervisor:
         self._heard[role] = time.monotonic()
         del self._restarting[role]
         _logger.warning("%s is back after %.1f s", role, time.monotonic() - started)
+
+    def _delay_before_restart(self, role: str, now: float) -> float:
+        """None at first; an actor that is lost again and again is started ever more slowly."""
+        recent = [lost for lost in self._lost_at.get(role, []) if now - lost < _CRASH_LOOP_SECONDS]
+        self._lost_at[role] = [*recent, now]
+        return min(0.5 * 2 ** (len(recent) - 3), 30.0) if len(recent) >= 3 else 0.0
 
     async def _share_peers(self) -> None:
         """Tell everyone; whoever cannot be told is lost and will be told when it is back."""

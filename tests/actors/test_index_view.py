@@ -191,3 +191,16 @@ def test_the_first_row_of_a_drained_queue_needs_no_walk_over_the_drained(tmp_pat
             view.apply(seq, seq * 10, 0, (write,))
     assert view.statistics()["index_entries"] == 0
     view.close(clean=False)
+
+
+def test_pruning_everything_leaves_a_view_that_serves_its_newest_state(tmp_path: Path) -> None:
+    world = World(tmp_path / "view", 3)
+    for _ in range(12):
+        world.commit()
+    removed = world.view.prune(120)
+    assert removed > 0 and world.view.statistics()["undo_entries"] == 0
+    assert world.view.prune(120) == 0
+    for index_id in INDEXES:
+        ours = world.view.reader().snapshot(120).scan(index_id, b"", None, descending=False, limit=100)
+        assert ours == world.twin.snapshot(120).scan(index_id, b"", None, descending=False, limit=100)
+    world.view.close(clean=False)

@@ -13,6 +13,7 @@ from log.invariant import InvariantViolation
 from log.read_set import ReadSet
 from log.record import CallTrace, CommitBody, LogRun, RecordKind
 from log.write_log import Conflict
+
 from ..support.worlds import CATALOG_TABLET, INDEXES, naive_hit, random_reads, random_writes
 
 CATALOG = frozenset({CATALOG_TABLET})

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from log.intervals import IntervalSet
+
 from ..support.worlds import KEYS, random_bounds
 
 

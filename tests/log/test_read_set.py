@@ -7,6 +7,7 @@ import random
 import pytest
 
 from log.read_set import ReadSet
+
 from ..support.worlds import random_reads
 
 

@@ -16,6 +16,7 @@ from log.record import Record
 from log.sqlite_store import FolderInUse, SqliteStore
 from log.sqlite_wal import inspect_wal
 from log.store import LogDamaged, LogStore
+
 from ..contracts.log_store_contract import LogStoreContract, make_records
 
 _WRITER = """

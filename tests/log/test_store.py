@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from log.store import LogStore, MemoryStore
+
 from ..contracts.log_store_contract import LogStoreContract
 
 

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from log.write_log import WriteLog
+
 from ..support.worlds import CATALOG_TABLET, naive_hit, random_reads, random_writes
 
 CATALOG = frozenset({CATALOG_TABLET})

@@ -195,6 +195,13 @@ def test_texts_are_kept_exactly_while_an_active_or_staged_push_names_them(deploy
     assert stored_hashes(deployment) == {hash_of(OTHER)}
 
 
+def test_abandoning_a_push_that_kept_an_active_module_keeps_its_text(deployment: Deployment) -> None:
+    deployment.push(MESSAGES)
+    deployment.start(OTHER, unchanged=(MESSAGES,))
+    deployment.start(HTTP)
+    assert stored_hashes(deployment) == {hash_of(MESSAGES), hash_of(HTTP)}
+
+
 def test_two_modules_of_one_text_share_it(deployment: Deployment) -> None:
     deployment.push(module("a.js", "export {};"), module("b.js", "export {};"))
     assert len(stored_hashes(deployment)) == 1

@@ -100,6 +100,17 @@ def test_tables_of_a_push_have_their_indexes_at_once(deployment: Deployment) -> 
     assert deployment.indexes() == {"a.x": "Enabled", "a.y": "Backfilled2 staged"}
 
 
+def test_an_index_that_no_finished_push_declared_is_not_shown_as_removed(deployment: Deployment) -> None:
+    deployment.database.insert("a", {"f": "1"})
+    deployment.start(schema=schema_module(table("a", x=["f"])))
+    assert deployment.indexes() == {"a.x": "Backfilling"}
+    started = deployment.start(schema=schema_module(table("a")))
+    assert started["schemaChange"]["indexDiffs"][""]["removed_indexes"] == []
+    deployment.database.maintain()
+    deployment.finish(started)
+    assert deployment.indexes() == {}
+
+
 def test_a_staged_index_is_not_waited_for(deployment: Deployment) -> None:
     deployment.database.insert("a", {"f": "1"})
     started = deployment.start(schema=schema_module(table("a", staged={"x": ["f"]}), validation=False))
