@@ -60,7 +60,7 @@ bench-peers soak sim:
 
 # --- setting up -------------------------------------------------------------------------------------
 
-$(VENV):
+$(VENV): | node
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON to one." >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make virtual environments: install its venv \
 	package (Debian: python3-venv), or set PYTHON to another one." >&2; exit 1; }
@@ -77,7 +77,7 @@ $(DEVELOPMENT): $(RUNTIME) requirements-dev.lock
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-$(ENGINE): $(RUNTIME) $(ENGINE_SOURCES) | node
+$(ENGINE): $(RUNTIME) $(ENGINE_SOURCES)
 	@echo "Building the JavaScript engine ..."
 	@$(BIN)/python -m functions.engine.build
 	@touch $@
@@ -94,9 +94,9 @@ $(TEST_CLIENTS): tests/npm/package-lock.json | node
 
 .PHONY: node
 node:
-	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null \
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
 	|| { echo "Node.js 20 or newer is needed." >&2; exit 1; }
-	@npm --version >/dev/null 2>&1 || { echo "npm is needed." >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is needed." >&2; exit 1; }
 
 # --- keeping ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,11 @@
+import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+
+export default defineSchema({
+  messages: defineTable({
+    channel: v.string(),
+    body: v.string(),
+    n: v.optional(v.int64()),
+  }).index("by_channel", ["channel"]),
+  counters: defineTable({ name: v.string(), n: v.number() }).index("by_name", ["name"]),
+});

@@ -1,0 +1,166 @@
+"""A real server for tests: `tidelog dev` as a user starts it, the real CLI, and ways to hurt it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.runtime import ConnectionLost
+from cluster.config import Settings
+from cluster.data_folder import DataFolder
+from cluster.transport import connect
+
+ROOT = Path(__file__).resolve().parents[2]
+NPM = ROOT / "tests" / "npm" / "node_modules"
+READY_SECONDS_MAX = 90
+_TIDELOG = Path(sys.executable).with_name("tidelog")
+
+
+def needs_npm() -> None:
+    """Skip, with the reason, where the unmodified packages are not installed."""
+    if shutil.which("node") is None:
+        pytest.skip("Node.js is not installed")
+    if not (NPM / "convex").is_dir():
+        pytest.skip("npm packages are missing: `npm ci` in tests/npm (`make test` does it)")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RunningServer:
+    """One server process and its data folder. `start` may be called again after `stop` or `kill_all`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = DataFolder(folder / "data")
+        self.port, self.site_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[str] | None = None
+        self.output = folder / "server.out"
+
+    def start(self) -> None:
+        command = [str(_TIDELOG), "dev", "--data", str(self.data.path)]
+        command += ["--port", str(self.port), "--site-port", str(self.site_port)]
+        environment = {**os.environ, "TIDELOG_EXECUTORS": "2"}
+        with self.output.open("w") as output:
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment, text=True
+            )
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while "ready" not in self.output.read_text():
+            assert self._process.poll() is None, f"the server ended: {self.output.read_text()}"
+            assert time.monotonic() < deadline, f"the server is not ready: {self.output.read_text()}"
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """SIGTERM, as a user's Ctrl-C or a service manager; returns the exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        status = self._process.wait(timeout=60)
+        self._process = None
+        return status
+
+    def kill_supervisor(self) -> None:
+        """SIGKILL the `tidelog dev` process itself: nobody cleans up after it but the next start."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    # --- looking and hurting ------------------------------------------------------------------------
+
+    def actors(self) -> dict[str, Any]:
+        running: Any = self.data.read_running()["actors"]
+        return running
+
+    def pid_of(self, role: str) -> int:
+        return int(self.actors()[role]["pid"])
+
+    def kill(self, role: str) -> int:
+        """SIGKILL one actor; returns the pid that is gone."""
+        pid = self.pid_of(role)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def ask(self, role: str, method: str, *arguments: Any) -> Any:
+        """One call to an actor's socket, with the deployment's secret."""
+        return asyncio.run(self._ask(role, method, arguments))
+
+    async def _ask(self, role: str, method: str, arguments: tuple[Any, ...]) -> Any:
+        secret = self.data.credentials(Settings()).instance_secret
+        host, port = self.actors()[role]["address"]
+        peer = await connect(host, port, secret, lambda *_: None, lambda: None)
+        try:
+            return await peer.call(method, *arguments)
+        finally:
+            peer.close()
+
+    def wait_replaced(self, role: str, pid: int, seconds_max: float = 60) -> None:
+        """Until another process has the role and answers."""
+        deadline = time.monotonic() + seconds_max
+        while True:
+            try:
+                if self.pid_of(role) != pid and self.ask(role, "status")["pid"] != pid:
+                    return
+            except (ConnectionLost, OSError, KeyError):
+                pass
+            assert time.monotonic() < deadline, f"{role} did not come back"
+            time.sleep(0.1)
+
+    # --- the user's side ----------------------------------------------------------------------------
+
+    def admin_key(self) -> str:
+        command = [str(_TIDELOG), "admin-key", "--data", str(self.data.path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[-2]
+
+    def environment(self) -> dict[str, str]:
+        """For the CLI and node: as the self-hosting documents say, and nothing of this machine's."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        own = {"CONVEX_SELF_HOSTED_URL": self.url, "CONVEX_SELF_HOSTED_ADMIN_KEY": self.admin_key()}
+        return {**kept, **own, "CI": "1", "NODE_MODULES": str(NPM)}
+
+    def cli(self, app: Path, *arguments: str, seconds_max: float = 120) -> subprocess.CompletedProcess[str]:
+        """`npx convex ...` in the app's folder; stdout and stderr together in `.stdout`."""
+        return subprocess.run(
+            ["node", str(NPM / "convex" / "bin" / "main.js"), *arguments],
+            cwd=app,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=seconds_max,
+        )
+
+    def node(self, script: Path, *arguments: str, seconds_max: float = 120) -> list[Any]:
+        """Run a client script; its lines that begin with `> ` are JSON observations."""
+        done = subprocess.run(
+            ["node", str(script), self.url, *arguments],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=seconds_max,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return [json.loads(line[2:]) for line in done.stdout.splitlines() if line.startswith("> ")]
+
+
+def copy_app(source: Path, target: Path) -> Path:
+    """A scratch project with the app's functions and the tests' npm packages."""
+    shutil.copytree(source, target)
+    (target / "node_modules").symlink_to(NPM)
+    return target

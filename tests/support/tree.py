@@ -1,0 +1,47 @@
+"""The repository as data: its files, its modules' imports. For the tests that keep the tree in order."""
+
+from __future__ import annotations
+
+import ast
+import os
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("log", "functions", "actors", "gateway", "cluster")
+_DERIVED = frozenset({"build", "node_modules", "dist", "_generated", "__pycache__"})
+
+
+def files_below(*folders: str, suffix: str) -> list[Path]:
+    """Files that are written by hand, sorted, relative to the root."""
+    found = []
+    for folder in folders:
+        for parent, below, names in os.walk(ROOT / folder):
+            below[:] = set(below) - _DERIVED  # not walked into: node_modules is large
+            found += [Path(parent, name).relative_to(ROOT) for name in names if name.endswith(suffix)]
+    return sorted(found)
+
+
+@cache
+def product_modules() -> list[Path]:
+    """Every Python file that is shipped."""
+    return files_below(*ROOMS, suffix=".py")
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(), filename=str(path))
+
+
+@cache
+def imported_modules(path: Path) -> frozenset[str]:
+    """Dotted names of everything a file imports, wherever in the file; relative imports resolved."""
+    names: set[str] = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(path.parts[: -node.level]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+    return frozenset(names)

@@ -1,0 +1,119 @@
+"""The direction of knowledge, and each engine library in its one home (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .support.tree import ROOMS, ROOT, files_below, imported_modules, product_modules
+
+MAY_IMPORT = {
+    "log": {"log"},
+    "functions": {"functions", "log"},
+    "actors": {"actors", "functions", "log"},
+    "gateway": {"gateway", "log"},
+    "cluster": set(ROOMS),
+}
+GATEWAY_DOOR = "functions.path"
+"""The one thing outside `log` that the gateway knows: how functions are named."""
+
+HOMES = {
+    "sqlite3": {"log/sqlite_store.py"},
+    "lmdb": {"actors/index_view.py"},
+    "wasmtime": {"functions/sandbox.py"},
+    "ray": {"cluster/ray_runtime.py"},
+    "typer": {"cluster/cli.py"},
+    "pydantic": {"cluster/config.py"},
+    "pydantic_settings": {"cluster/config.py"},
+    "uvloop": {"cluster/ray_runtime.py"},
+    "brotli": {"gateway/compression.py"},
+    "werkzeug": {"gateway/app.py"},
+    "websockets": {"gateway/websocket_protocol.py"},
+    "uvicorn": {"gateway/server.py", "gateway/websocket_protocol.py"},
+    "quart": {"gateway/app.py", "gateway/routes/"},
+    "httptools": set(),  # uvicorn's, chosen by name
+}
+"""Who may import an engine. A home that ends in / is a folder."""
+
+EVERYWHERE = {"orjson", "msgpack"}
+"""Codecs: pure functions, no home needed."""
+
+TOP_LEVEL = {
+    *ROOMS,
+    "tests",
+    "docs",
+    ".ci",
+    ".gitignore",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "pyproject.toml",
+    "requirements.lock",
+    "requirements-dev.lock",
+}
+
+
+@pytest.mark.parametrize("path", product_modules(), ids=str)
+def test_every_import_points_in_the_direction_of_knowledge(path: Path) -> None:
+    room = path.parts[0]
+    ours = {name for name in imported_modules(path) if name.split(".")[0] in ROOMS}
+    backwards = {name for name in ours if name.split(".")[0] not in MAY_IMPORT[room]}
+    if room == "gateway":
+        backwards = {name for name in backwards if not f"{name}.".startswith(f"{GATEWAY_DOOR}.")}
+    assert not backwards, f"{path} may not know {sorted(backwards)}"
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_every_engine_is_imported_only_in_its_home(library: str) -> None:
+    importers = {
+        str(path)
+        for path in product_modules()
+        if any(name.split(".")[0] == library for name in imported_modules(path))
+    }
+    strangers = {path for path in importers if not any(_is_in(path, home) for home in HOMES[library])}
+    assert not strangers, f"{library} belongs to {sorted(HOMES[library])}"
+    empty = {home for home in HOMES[library] if not any(_is_in(path, home) for path in importers)}
+    assert not empty, f"{library} is not imported by {sorted(empty)}"
+
+
+def _is_in(path: str, home: str) -> bool:
+    return path.startswith(home) if home.endswith("/") else path == home
+
+
+def test_every_imported_library_has_a_home_and_is_a_dependency() -> None:
+    import sys
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = (entry.split(">")[0].split("=")[0].split("<")[0] for entry in project["dependencies"])
+    declared = {name.strip().replace("-", "_") for name in names}
+    known = set(HOMES) | EVERYWHERE
+    used = {name.split(".")[0] for path in product_modules() for name in imported_modules(path)}
+    foreign = used - set(sys.stdlib_module_names) - set(ROOMS)
+    assert foreign <= known, "a library without a home"
+    assert declared == known - {"sqlite3", "werkzeug"}, "sqlite3 is Python's, werkzeug comes with quart"
+
+
+def test_the_top_level_holds_exactly_what_it_should() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    present = {Path(line).parts[0] for line in listed.stdout.splitlines() if (ROOT / line).exists()}
+    assert present == TOP_LEVEL
+
+
+def test_tests_import_their_helpers_relatively() -> None:
+    """Some wheels install a top-level `tests`; an absolute import might find theirs."""
+    absolute = [
+        str(path)
+        for path in files_below("tests", suffix=".py")
+        if any(f"from {'tests'}." in line[:12] for line in (ROOT / path).read_text().splitlines())
+    ]
+    assert not absolute
