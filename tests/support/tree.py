@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -33,15 +34,22 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(), filename=str(path))
 
 
-@cache
-def imported_modules(path: Path) -> frozenset[str]:
-    """Dotted names of everything a file imports, wherever in the file; relative imports resolved."""
-    names: set[str] = set()
+def absolute_imports(path: Path) -> Iterator[str]:
+    """Dotted names of what a file imports without a leading dot, wherever in the file."""
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(path.parts[: -node.level]) if node.level else ""
-            module = ".".join(part for part in (base, node.module) if part)
-            names.update(f"{module}.{alias.name}" for alias in node.names)
-    return frozenset(names)
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def imported_modules(path: Path) -> frozenset[str]:
+    """Absolute and relative imports of a file, both as dotted names from the root."""
+    relative = (
+        ".".join([*path.parts[: -node.level], *([node.module] if node.module else []), alias.name])
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    )
+    return frozenset([*absolute_imports(path), *relative])

@@ -41,7 +41,7 @@ export const swallowedAllocation = query({
     const held: unknown[] = [];
     for (;;) {
       try {
-        held.push(new Array(100_000).fill(held.length));
+        held.push(new Uint8Array(1 << 20));
       } catch {}
     }
   },

@@ -1,0 +1,170 @@
+// Drives the unmodified npm clients against a server; prints `> ` and JSON, one observation per line.
+// Usage: node clients.mjs <url> <scenario> [arguments]
+import { createRequire } from "node:module";
+import path from "node:path";
+
+const require = createRequire(path.join(process.env.NODE_MODULES, "anchor.js"));
+const { ConvexClient, ConvexHttpClient } = require("convex/browser");
+const { ConvexReactClient } = require("convex/react");
+const { anyApi } = require("convex/server");
+const { ConvexError } = require("convex/values");
+const WebSocket = require("ws");
+
+const [url, scenario, ...rest] = process.argv.slice(2);
+const say = (what, value) => console.log("> " + JSON.stringify([what, value ?? null], plain));
+const plain = (_key, value) => (typeof value === "bigint" ? `${value}n` : value);
+const { messages } = anyApi;
+const sockets = { webSocketConstructor: WebSocket };
+const connect = () => new ConvexClient(url, sockets);
+const channel = rest[0] ?? "clients";
+
+/** Subscribe; `until(predicate)` resolves with the first value that satisfies it. */
+function watch(client, fn, args) {
+  const seen = [];
+  const waiting = [];
+  const stop = client.onUpdate(fn, args, (value) => {
+    seen.push(value);
+    for (const check of [...waiting]) check();
+  });
+  const until = (holds) =>
+    new Promise((resolve) => {
+      const check = () => {
+        const found = seen.find(holds);
+        if (found === undefined) return;
+        waiting.splice(waiting.indexOf(check), 1);
+        resolve(found);
+      };
+      waiting.push(check);
+      check();
+    });
+  return { seen, until, stop };
+}
+
+const scenarios = {
+  async http() {
+    const client = new ConvexHttpClient(url);
+    const id = await client.mutation(messages.send, { channel, body: "über", n: 42n });
+    const [message] = await client.query(messages.list, { channel });
+    say("same id", message._id === id);
+    say("message", { body: message.body, n: message.n, channel: message.channel });
+    for (const how of ["plain", "convex"]) {
+      try {
+        await client.query(messages.fail, { how });
+      } catch (error) {
+        say("failed", { isConvexError: error instanceof ConvexError, data: error.data, message: error.message });
+      }
+    }
+    for (const [fn, args] of [
+      [messages.send, { channel }],
+      [messages.send, { channel, body: "x", extra: 1 }],
+    ]) {
+      try {
+        await client.mutation(fn, args);
+      } catch (error) {
+        say("refused", error.message);
+      }
+    }
+    try {
+      await client.query(messages.wrongReturn, {});
+    } catch (error) {
+      say("refused", error.message);
+    }
+    say("anonymous", await client.query(messages.whoami, {}));
+  },
+
+  async live() {
+    const [writer, reader] = [connect(), connect()];
+    const list = watch(reader, messages.list, { channel });
+    await list.until((value) => value.length === 0);
+    const own = watch(writer, messages.list, { channel });
+    await own.until((value) => value.length === 0);
+    const id = await writer.mutation(messages.send, { channel, body: "first" });
+    say("own update came before the promise", own.seen.at(-1).map((message) => message._id).includes(id));
+    await list.until((value) => value.length === 1);
+    await writer.mutation(messages.remove, { id });
+    await list.until((value) => value.length === 0 && list.seen.length > 2);
+    say("updates", list.seen.map((value) => value.length));
+    await Promise.all([writer.close(), reader.close()]);
+  },
+
+  async ordered() {
+    const client = connect();
+    const results = await Promise.all(
+      Array.from({ length: 50 }, () => client.mutation(messages.increment, { name: channel })),
+    );
+    say("results", results);
+    say("count", await client.query(messages.count, { name: channel }));
+    await client.close();
+  },
+
+  async nested() {
+    const client = connect();
+    say("kept", await client.mutation(messages.nested, { fail: false }));
+    say("rolled back", await client.mutation(messages.nested, { fail: true }));
+    const list = await client.query(messages.list, { channel: "nested" });
+    say("bodies", list.map((message) => message.body));
+    await client.close();
+  },
+
+  async pages() {
+    const client = connect();
+    for (let i = 0; i < 7; i++) await client.mutation(messages.send, { channel, body: `body-${i}` });
+    let cursor = null;
+    for (let isDone = false; !isDone; ) {
+      const page = await client.query(messages.page, { channel, paginationOpts: { numItems: 3, cursor } });
+      say("page", page.page.map((message) => message.body));
+      ({ isDone, continueCursor: cursor } = page);
+    }
+    await client.close();
+  },
+
+  async react() {
+    const client = new ConvexReactClient(url, sockets);
+    const watching = client.watchQuery(messages.list, { channel });
+    const arrived = new Promise((resolve) => {
+      watching.onUpdate(() => {
+        const value = watching.localQueryResult();
+        if (value?.length === 1) resolve(value);
+      });
+    });
+    await client.mutation(messages.send, { channel, body: "from react" });
+    say("bodies", (await arrived).map((message) => message.body));
+    await client.close();
+  },
+
+  /** Many sockets on one query: how long until all have each of a few changes. */
+  async many() {
+    const count = Number(rest[1]);
+    const clients = Array.from({ length: count }, connect);
+    const lists = clients.map((client) => watch(client, messages.list, { channel }));
+    await Promise.all(lists.map((list) => list.until((value) => value.length === 0)));
+    say("subscribed", count);
+    const writer = new ConvexHttpClient(url);
+    for (let round = 1; round <= 3; round++) {
+      await writer.mutation(messages.send, { channel, body: `round-${round}` });
+      await Promise.all(lists.map((list) => list.until((value) => value.length === round)));
+    }
+    say("last", [...new Set(lists.map((list) => list.seen.at(-1).length))]);
+    await writer.mutation(messages.send, { channel: `not-${channel}`, body: "irrelevant" });
+    await Promise.all(clients.map((client) => client.close()));
+  },
+
+  /** Every attack of attacks.ts, each followed by an innocent call. */
+  async attacks() {
+    const client = new ConvexHttpClient(url);
+    const { attacks } = anyApi;
+    for (const name of rest) {
+      try {
+        say(name, await client.query(attacks[name], {}));
+      } catch (error) {
+        say(name, error.message.split("\n").slice(1, 2).join());
+      }
+      say("count", await client.query(messages.count, { name: "nobody" }));
+    }
+    await client.mutation(attacks.dangling, { channel });
+    say("dangling", (await client.query(messages.list, { channel })).length);
+  },
+};
+
+await scenarios[scenario]();
+process.exit(0);
