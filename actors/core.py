@@ -19,12 +19,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from actors.commit_log import CommitLog
 from actors.index_shard import IndexShard
+from actors.index_view import ViewReader
 from actors.maintenance import Maintenance
 from actors.projections.subscriptions import Subscriptions, ValidThrough
 from actors.runtime import Client, Pauses
@@ -85,6 +86,22 @@ class Core:
         await self._log.flush()
         self._shard.close(clean=True)
         self._store.close()
+
+    # --- for whoever hosts it in its own process -----------------------------------------------------
+
+    @property
+    def published_ts(self) -> int:
+        return self._log.published_ts
+
+    def view_reader(self) -> ViewReader:
+        return self._shard.reader()
+
+    async def commit(self, request: CommitRequest) -> int | Conflict | TooOld:
+        return await self._log.commit(request)
+
+    def read_log(self) -> Iterator[Record]:
+        """Every record, from the first."""
+        return self._store.read_from(1)
 
     # --- actors.runtime.Actor -----------------------------------------------------------------------
 

@@ -29,7 +29,9 @@ class DirectPeer:
         self._actor, self._on_push = actor, on_push
 
     async def call(self, method: str, *arguments: Any) -> Any:
-        return _copied(await self._actor.handle(self, method, _copied(arguments)))
+        answer = _copied(await self._actor.handle(self, method, _copied(arguments)))
+        await asyncio.sleep(0)  # what was pushed meanwhile is heard before the answer
+        return answer
 
     def send(self, method: str, *arguments: Any) -> None:
         task = asyncio.get_running_loop().create_task(self.call(method, *arguments))

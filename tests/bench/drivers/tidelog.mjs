@@ -13,6 +13,7 @@ const WebSocket = require("ws");
 const url = process.argv[2];
 const api = anyApi.bench;
 const random = seeded(7);
+const QUIET = { logger: false }; // our stdout carries answers, nothing else
 const HOT_CHANNEL = "c7";
 const transfer = (hot) => (client) =>
   client.mutation(api.transfer, pickTransfer(random, accounts, hot));
@@ -41,7 +42,7 @@ function rawSubscriber(onTag) {
 }
 
 function liveSubscriber(onTag) {
-  const client = new ConvexClient(url);
+  const client = new ConvexClient(url, QUIET);
   return new Promise((resolve, reject) => {
     const update = (messages) => {
       resolve(client);
@@ -53,8 +54,8 @@ function liveSubscriber(onTag) {
 
 serve({
   async connect(kind) {
-    if (kind === "http") return new ConvexHttpClient(url);
-    const client = new ConvexClient(url);
+    if (kind === "http") return new ConvexHttpClient(url, QUIET);
+    const client = new ConvexClient(url, QUIET);
     await client.mutation(api.insert, { channel: "warm", body: BODY, tag: 0 }); // the socket is open
     return client;
   },
@@ -72,7 +73,7 @@ serve({
   },
   async setup(options) {
     accounts = options.accounts;
-    const client = new ConvexHttpClient(url);
+    const client = new ConvexHttpClient(url, QUIET);
     for (let first = 0; first < accounts; first += options.batch) {
       await client.mutation(api.openAccounts, { first, count: Math.min(options.batch, accounts - first) });
     }

@@ -1,0 +1,98 @@
+"""Connections between actors: over sockets and inside one process, one contract."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from actors.runtime import ConnectionLost
+from cluster.local_runtime import DirectPeer
+from cluster.transport import ActorServer, connect
+
+from ..contracts.connection_contract import ConnectionContract, EchoActor, Scenario
+
+SECRET = b"s" * 32
+
+
+def fail(failure: BaseException) -> None:
+    raise AssertionError("no process is to be stopped") from failure
+
+
+class TestSockets(ConnectionContract):
+    def run(self, scenario: Scenario) -> None:
+        async def with_connection() -> None:
+            actor, pushed = EchoActor(), []
+            server = ActorServer(actor, SECRET, fail)
+            host, port = await server.start("127.0.0.1")
+            peer = await connect(host, port, SECRET, lambda *push: pushed.append(push), lambda: None)
+            await asyncio.wait_for(scenario((actor, peer, pushed)), 20)
+            peer.close()
+            await server.stop()
+
+        asyncio.run(with_connection())
+
+
+class TestDirectCalls(ConnectionContract):
+    def run(self, scenario: Scenario) -> None:
+        async def with_connection() -> None:
+            actor, pushed = EchoActor(), []
+            peer = DirectPeer(actor, lambda *push: pushed.append(push))
+            await asyncio.wait_for(scenario((actor, peer, pushed)), 20)
+
+        asyncio.run(with_connection())
+
+
+def test_a_lost_peer_fails_every_open_call_and_is_noticed_by_the_actor() -> None:
+    async def scenario() -> None:
+        actor, lost = EchoActor(), asyncio.Event()
+        server = ActorServer(actor, SECRET, fail)
+        host, port = await server.start("127.0.0.1")
+        peer = await connect(host, port, SECRET, lambda *_: None, lost.set)
+        held = [asyncio.ensure_future(peer.call("hold")) for _ in range(3)]
+        await peer.call("echo")
+        await server.stop()
+        for call in held:
+            with pytest.raises(ConnectionLost):
+                await call
+        await lost.wait()
+        with pytest.raises(ConnectionLost):
+            await peer.call("echo")
+        assert len(actor.gone) == 1
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_peer_without_the_secret_is_not_heard() -> None:
+    async def scenario() -> None:
+        server = ActorServer(EchoActor(), SECRET, fail)
+        host, port = await server.start("127.0.0.1")
+        with pytest.raises(ConnectionLost):
+            await connect(host, port, b"x" * 32, lambda *_: None, lambda: None)
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        hello = await reader.read(1000)
+        assert len(hello) <= 24 and await reader.read(1000) == b"", "closed without a word"
+        writer.close()
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_defect_in_an_actor_stops_its_process() -> None:
+    class Defective(EchoActor):
+        async def handle(self, client: object, method: str, arguments: tuple) -> object:
+            raise ZeroDivisionError
+
+    async def scenario() -> None:
+        stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        server = ActorServer(Defective(), SECRET, stopped.set_result)
+        host, port = await server.start("127.0.0.1")
+        peer = await connect(host, port, SECRET, lambda *_: None, lambda: None)
+        calling = asyncio.ensure_future(peer.call("anything"))
+        assert isinstance(await stopped, ZeroDivisionError)
+        await server.stop()
+        with pytest.raises(ConnectionLost):
+            await calling
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
