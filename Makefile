@@ -10,6 +10,9 @@
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
+# Downloads go on beside the engine's compilation.
+MAKEFLAGS += --jobs=4
+
 # The first interpreter that is new enough; override with `make PYTHON=/path/to/python3.12 setup`.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$name && break; done)

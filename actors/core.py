@@ -25,10 +25,10 @@ from typing import Any
 
 from actors.commit_log import CommitLog
 from actors.index_shard import IndexShard
-from actors.index_view import ViewReader
 from actors.maintenance import Maintenance
 from actors.projections.subscriptions import Subscriptions, ValidThrough
 from actors.runtime import Client, Pauses
+from actors.view_reader import ViewReader
 from functions.system.bootstrap import bootstrap_body
 from functions.system.tables import CATALOG_TABLETS
 from log import limits

@@ -11,8 +11,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from actors.index_view import IndexView, ViewReader
+from actors.index_view import IndexView
 from actors.runtime import Pauses
+from actors.view_reader import ViewReader
 from functions.catalog import BACKFILLING, Catalog, Index, Table, load_catalog
 from functions.system.tables import CATALOG_TABLETS, INDEX_TABLET
 from log import limits, values

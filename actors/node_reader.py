@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from pathlib import Path
 
-from actors.index_view import ViewReader
+from actors.view_reader import ViewReader
 from functions.catalog import Catalog, load_catalog
 from functions.snapshot import SnapshotReader
 from log import limits

@@ -17,8 +17,9 @@ import orjson
 from functions import errors
 from functions.catalog import BACKFILLING, BY_CREATION_TIME, ENABLED, Catalog, Index, Table
 from functions.filter import parse_filter
+from functions.scan import Scan
 from functions.snapshot import Row
-from functions.transaction import Scan, Transaction
+from functions.transaction import Transaction
 from log import limits, secrets, values
 from log.errors import BackendError, ErrorKind, not_supported_yet
 from log.keys import PREFIX_END, encode_item

@@ -100,6 +100,15 @@ def out_of_retention() -> BackendError:
     )
 
 
+def view_behind(applied_ts: int, asked_ts: int) -> BackendError:
+    """A view was read before it had folded the commit; the caller waits and asks again."""
+    return BackendError(
+        ErrorKind.OVERLOADED,
+        "ViewBehind",
+        f"The view has applied {applied_ts} and was asked for {asked_ts}. Try again.",
+    )
+
+
 def mutation_conflict(table: str | None, who: str | None) -> BackendError:
     """Every attempt met a newer write (spec 04 1.9); `who` names the writer, when known."""
     where = f'the "{table}" table' if table is not None else "some table"

@@ -23,7 +23,7 @@ GATEWAY_DOOR = "functions.path"
 
 HOMES = {
     "sqlite3": {"log/sqlite_store.py"},
-    "lmdb": {"actors/index_view.py"},
+    "lmdb": {"actors/view_environment.py"},
     "wasmtime": {"functions/sandbox.py"},
     "ray": {"cluster/ray_runtime.py"},
     "typer": {"cluster/cli.py"},

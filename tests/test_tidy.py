@@ -13,8 +13,6 @@ LINE_LENGTH_MAX = 110
 FILE_LENGTH_MAX = 400
 FILE_LENGTH_EVER = 600
 LONG_FILES = {
-    "functions/transaction.py": "one state machine: its reads and writes share every field",
-    "actors/index_view.py": "the writer and the readers of one layout",
     "actors/executor.py": "every message of one actor",
     "gateway/sync_session.py": "one pure machine: all branches on its state in one place",
     "tests/functions/test_prelude.py": "one check per platform API",

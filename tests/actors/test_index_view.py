@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from actors import view_layout
-from actors.index_view import IndexView, ViewReader
+from actors.index_view import IndexView
 from actors.projections.documents import MemoryView
+from actors.view_reader import ViewReader
 from log.errors import BackendError
 from log.invariant import InvariantViolation
 from log.record import DocumentWrite

@@ -47,11 +47,11 @@ class Tidelog:
     """Our server as a user starts it, with the app pushed by the real CLI."""
 
     name = "tidelog"
-    kinds = (HTTP, SOCKET)
+    kinds: tuple[str, ...] = (HTTP, SOCKET)
     has_fan_out = True
 
     def __init__(self, scratch: Path) -> None:
-        scratch.mkdir(parents=True)
+        scratch.mkdir(parents=True, exist_ok=True)
         self.server = RunningServer(scratch)
         self._app = scratch / "app"
 
@@ -71,8 +71,8 @@ class Tidelog:
     def stop(self) -> None:
         if hasattr(self, "driver"):
             self.driver.stop()
-        self.server.stop()
-
+        if self.server._process is not None:  # not between a stop and the next start
+            self.server.stop()
 
     def _push(self) -> None:
         copy_app(_HERE / "app", self._app)
@@ -85,7 +85,7 @@ class Postgres:
     """A throw-away cluster of the Debian package, fully durable, with node-postgres."""
 
     name = "postgres"
-    kinds = ("connection",)
+    kinds: tuple[str, ...] = ("connection",)
     has_fan_out = False
 
     _SETTINGS = (
@@ -143,7 +143,7 @@ class Workerd:
     """A SQLite-backed Durable Object in workerd, hosted by miniflare."""
 
     name = "workerd"
-    kinds = ("socket",)
+    kinds: tuple[str, ...] = (SOCKET,)
     has_fan_out = True
 
     def __init__(self, scratch: Path) -> None:
