@@ -86,6 +86,7 @@ class RayRuntime:
         shutil.rmtree(self.session_folder, ignore_errors=True)
 
     def start(self, executors: int) -> None:
+        self.session_folder.mkdir(mode=0o700)  # Ray opens what it makes itself to everyone (0777)
         self._write_token()
         os.environ.update(
             RAY_AUTH_MODE="token",
@@ -104,7 +105,7 @@ class RayRuntime:
             log_to_driver=False,
             logging_level=logging.ERROR,
             namespace="tidelog",
-            _temp_dir=str(self.session_folder),
+            _temp_dir=str(self.session_folder / "ray"),
         )
 
     def spawn(self, config: HostConfig) -> RayActor:

@@ -1,4 +1,6 @@
-"""`python -m tests.bench [peers]`: our figures, or ours beside those of others. Prints, asserts nothing.
+"""`python -m tests.bench [peers | steps]`: our figures; beside those of others; where CPU goes.
+
+Prints, asserts nothing.
 
 Rounds of all systems are interleaved (A-B-A-B), so that a busy moment of the machine touches everybody.
 Everything runs on the loopback in a scratch folder and is ended by pid.
@@ -17,6 +19,7 @@ from . import own, report
 from .goals import judge
 from .proc import load_average
 from .shapes import Figure, Shape, medians, run_fan_out, run_shape, shapes_of, transfers_of
+from .steps import measure_steps
 from .systems import Postgres, System, Tidelog, Unavailable, Workerd
 
 FAN_OUTS = (100, 1000)
@@ -28,6 +31,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tidelog-bench-") as scratch:
         figures = _Figures(options.json)
         print(f"load average at the start: {load_average():.2f}", flush=True)
+        if options.what == "steps":
+            print(_steps(Path(scratch)))
+            return 0
         with _started(_systems(options, Path(scratch))) as systems:
             _measure(systems, options, figures)
             tidelog = _ours(systems)
@@ -43,11 +49,20 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["own", "peers"], default="own")
+    parser.add_argument("what", nargs="?", choices=["own", "peers", "steps"], default="own")
     parser.add_argument("--json", type=Path, help="append every round as one JSON line to this file")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each shape; medians are shown")
     parser.add_argument("--accounts", type=int, default=100_000, help="accounts of the transfer shape")
     return parser.parse_args()
+
+
+def _steps(scratch: Path) -> str:
+    tidelog = Tidelog(scratch / "tidelog")
+    try:
+        tidelog.start()
+    finally:
+        tidelog.stop()
+    return measure_steps(tidelog)
 
 
 class _Figures:

@@ -32,7 +32,8 @@ STOP_SECONDS_MAX = 30
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, _interrupt)  # one way out for both signals
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a background shell job ignores it
+        signal.signal(number, _interrupt)
     page = bind_page()  # first: a taken port is said before anything is started
     server: subprocess.Popen[bytes] | None = None
     try:
