@@ -38,19 +38,27 @@ def is_alive(process: ProcessIdentity) -> bool:
     return identify(process.pid) == process
 
 
-def processes_mentioning(text: str) -> Iterator[ProcessIdentity]:
-    """Processes whose command line or environment names `text` (the session folder of a Ray of ours)."""
+def processes_mentioning(*texts: str) -> Iterator[ProcessIdentity]:
+    """Processes whose command line or environment names one of `texts` (paths that are only ours).
+
+    Both are looked at: Ray's workers overwrite their command line with a title.
+    """
     own = os.getpid()
-    needle = text.encode()
+    needles = [text.encode() for text in texts]
     for entry in _PROC.iterdir():
-        if entry.name.isdigit() and int(entry.name) != own:
-            for part in ("cmdline", "environ"):
-                with contextlib.suppress(OSError):
-                    if needle in (entry / part).read_bytes():
-                        found = identify(int(entry.name))
-                        if found is not None:
-                            yield found
-                        break
+        if entry.name.isdigit() and int(entry.name) != own and _mentions(entry, needles):
+            found = identify(int(entry.name))
+            if found is not None:
+                yield found
+
+
+def _mentions(entry: Path, needles: list[bytes]) -> bool:
+    for part in ("cmdline", "environ"):
+        with contextlib.suppress(OSError):
+            held = (entry / part).read_bytes()
+            if any(needle in held for needle in needles):
+                return True
+    return False
 
 
 def end_processes(processes: Iterable[ProcessIdentity], *, term_seconds: float) -> list[ProcessIdentity]:

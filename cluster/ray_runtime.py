@@ -81,8 +81,13 @@ class RayRuntime:
         self._token_path = data_folder / "run" / "ray_token"
 
     def end_leftovers(self) -> None:
-        """End what an earlier start for this data folder left behind; nothing else is touched."""
-        end_processes(processes_mentioning(str(self.session_folder)), term_seconds=_END_SECONDS)
+        """End what an earlier start for this data folder left behind; nothing else is touched.
+
+        Workers whose raylet was killed but not reaped do not notice (measured): they are found by the
+        token's path in their environment.
+        """
+        ours = processes_mentioning(str(self.session_folder), str(self._token_path))
+        end_processes(ours, term_seconds=_END_SECONDS)
         shutil.rmtree(self.session_folder, ignore_errors=True)
 
     def start(self, executors: int) -> None:
