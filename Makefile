@@ -29,6 +29,7 @@ DEVELOPMENT := .venv/.stamp-development
 ENGINE := .venv/.stamp-engine
 CHAT := docs/examples/chat/node_modules/.stamp
 TEST_CLIENTS := tests/npm/node_modules/.stamp
+BENCH_PEERS := tests/bench/node_modules/.stamp
 ENGINE_SOURCES := $(wildcard functions/engine/*.py functions/engine/*.[ch] functions/engine/*.json \
 	functions/engine/prelude/*.js)
 
@@ -58,7 +59,10 @@ bench: setup-dev
 chaos: setup-dev
 	$(BIN)/python -m tests chaos
 
-bench-peers soak sim:
+bench-peers: setup-dev $(BENCH_PEERS)
+	$(BIN)/python -m tests.bench peers
+
+soak sim:
 	@echo "make $@: not built yet (see docs/status.md)" >&2; exit 1
 
 # --- setting up -------------------------------------------------------------------------------------
@@ -95,6 +99,11 @@ $(TEST_CLIENTS): tests/npm/package-lock.json | node
 	@cd tests/npm && $(NPM_CI)
 	@touch $@
 
+$(BENCH_PEERS): tests/bench/package-lock.json | node
+	@echo "Installing the peers' npm packages ..."
+	@cd tests/bench && $(NPM_CI)
+	@touch $@
+
 .PHONY: node
 node:
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
@@ -116,5 +125,5 @@ lock:
 clean:
 	rm -rf .venv build dist *.egg-info functions/engine/build .mypy_cache .ruff_cache .pytest_cache
 	rm -rf docs/examples/chat/node_modules docs/examples/chat/dist docs/examples/chat/convex/_generated
-	rm -rf tests/npm/node_modules
+	rm -rf tests/npm/node_modules tests/bench/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

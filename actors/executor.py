@@ -4,7 +4,7 @@ JavaScript runs on the loop's own thread, one call at a time; while a commit is 
 runs. Snapshots, catalogs and images are found here, rules are in functions/.
 
 Messages (method: arguments -> answer):
-    run: call (a list, see RunCall), ts | None   -> outcome (a list, see `_outcome_fields`)
+    run: call (a list, see RunCall), ts | None   -> outcome (a list, see `outcome_fields`)
     operate: name, body (JSON bytes)             -> JSON bytes
     status:                                      -> for operators
 """
@@ -17,14 +17,16 @@ import random
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from actors.calls import Ended, RunCall, outcome_fields
 from actors.node_reader import NodeReader
 from actors.runtime import Client, ConnectionLost, Peer
+from actors.session_requests import record_outcome, recorded_outcome
 from functions.catalog import Catalog
 from functions.determinism import SEED_BYTES, CallClock, SeededBytes
 from functions.images import Images
@@ -39,33 +41,7 @@ from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
 from log.errors import BackendError, ErrorKind, internal_server_error, mutation_conflict, not_supported_yet
-from log.identity import Identity
-from log.keys import encode_items
 from log.record import CallTrace
-
-_SESSION_TABLE = "_session_requests"
-_SESSION_INDEX = "by_session_id_and_request_id"
-
-
-@dataclass(frozen=True, slots=True)
-class RunCall:
-    """One call as it travels; the order of fields is the wire form."""
-
-    udf_type: str | None  # "Query" | "Mutation" | "Action" | None = whatever it is
-    path: str
-    component: str
-    args: bytes
-    identity_kind: str
-    identity_attributes: bytes | None
-    request_id: str
-    journal: str | None
-    call_id: bytes
-    session_id: str | None
-    session_request: int | None
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.identity_kind, self.identity_attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +56,6 @@ class ExecutorSettings:
     @property
     def system_environment(self) -> dict[str, str]:
         return {"CONVEX_CLOUD_URL": self.cloud_origin, "CONVEX_SITE_URL": self.site_origin}
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """A run and the ts it belongs to: the snapshot of a query, the commit of a mutation."""
-
-    outcome: RunOutcome
-    ts: int
-    reads: bytes = b""
 
 
 class Executor:
@@ -126,7 +93,7 @@ class Executor:
         if method == "run":
             started = time.perf_counter()
             ended = await self._run(RunCall(*arguments[0]), arguments[1])
-            return _outcome_fields(ended, time.perf_counter() - started)
+            return outcome_fields(ended, time.perf_counter() - started)
         if method == "operate":
             return await self._operate(*arguments)
         if method == "status":
@@ -146,7 +113,7 @@ class Executor:
 
     # --- calls --------------------------------------------------------------------------------------
 
-    async def _run(self, call: RunCall, ts: int | None) -> _Ended:
+    async def _run(self, call: RunCall, ts: int | None) -> Ended:
         self.calls_run += 1
         path = parse_function_path(call.path)
         if path.is_system:
@@ -165,31 +132,31 @@ class Executor:
         function = module.functions.get(path.function) if module is not None else None
         return function.udf_type if function is not None else "Query"
 
-    async def _run_query(self, call: RunCall, path: FunctionPath, ts: int | None) -> _Ended:
+    async def _run_query(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
         transaction, clock, seed = await self._begin(ts, is_read_only=True)
         outcome = self._runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
-        return _Ended(outcome, transaction.begin_ts, transaction.reads.encode())
+        return Ended(outcome, transaction.begin_ts, transaction.reads.encode())
 
-    async def _run_mutation(self, call: RunCall, path: FunctionPath) -> _Ended:
+    async def _run_mutation(self, call: RunCall, path: FunctionPath) -> Ended:
         """Run and commit, again from a newer snapshot when something it read was overwritten."""
         conflict: _Conflicted | None = None
         for attempt in range(limits.MUTATION_ATTEMPTS_MAX):
             if conflict is not None:
                 await self._wait_before_retry(attempt, conflict)
             transaction, clock, seed = await self._begin(None, is_read_only=False)
-            recorded = _recorded_outcome(transaction, call)
+            recorded = recorded_outcome(transaction, call)
             if recorded is not None:
                 return recorded
             outcome = self._runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
             if outcome.error is not None:
-                return _Ended(outcome, transaction.begin_ts)
-            _record_outcome(transaction, call, outcome)
+                return Ended(outcome, transaction.begin_ts)
+            record_outcome(transaction, call, outcome)
             if not transaction.has_writes:
-                return _Ended(outcome, transaction.begin_ts)
+                return Ended(outcome, transaction.begin_ts)
             trace = _trace_of(call, seed, clock, outcome)
             committed = await self._commit(transaction, call.call_id, trace)
             if isinstance(committed, int):
-                return _Ended(outcome, committed)
+                return Ended(outcome, committed)
             conflict = committed
             self.conflicts_met += 1
         assert conflict is not None
@@ -245,13 +212,11 @@ class Executor:
 
     # --- system functions ---------------------------------------------------------------------------
 
-    async def _run_system(self, call: RunCall, path: FunctionPath, ts: int | None) -> _Ended:
+    async def _run_system(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
         function = SYSTEM_FUNCTIONS.get(path.canonical)
         if function is None or not call.identity.is_admin:
             text = f"Could not find public function for '{path.display}'."
-            return _Ended(
-                RunOutcome(None, JsError(text + "\n"), "Query", observed=Observed(identity=True)), 0
-            )
+            return Ended(RunOutcome(None, JsError(text + "\n"), "Query", observed=Observed(identity=True)), 0)
         arguments = values.loads(call.args)
         args = arguments[0] if isinstance(arguments, list) and arguments else {}
 
@@ -271,9 +236,9 @@ class Executor:
             if refusal.kind is not ErrorKind.BAD_REQUEST:
                 raise
             error = JsError(f"Uncaught Error: {refusal.message}\n")
-            return _Ended(RunOutcome(None, error, function.udf_type, observed=Observed()), 0)
+            return Ended(RunOutcome(None, error, function.udf_type, observed=Observed()), 0)
         outcome = RunOutcome(value, None, function.udf_type, observed=Observed(time=not is_query))
-        return _Ended(outcome, end_ts, reads)
+        return Ended(outcome, end_ts, reads)
 
     async def _operate(self, name: str, body: bytes) -> bytes:
         """An HTTP operation: prepared once, then applied in a transaction, again after a conflict."""
@@ -368,57 +333,3 @@ def _trace_of(call: RunCall, seed: bytes, clock: CallClock, outcome: RunOutcome)
 
 def _with_reads(trace: CallTrace, reads: bytes) -> CallTrace:
     return replace(trace, reads_crc=zlib.crc32(reads))
-
-
-def _recorded_outcome(transaction: Transaction, call: RunCall) -> _Ended | None:
-    """What this session request answered when it committed before (spec 01 1.8)."""
-    if call.session_id is None or call.session_request is None:
-        return None
-    table = transaction.catalog.tables[_SESSION_TABLE]
-    prefix = encode_items([call.session_id, call.session_request])
-    document = transaction.first(table, _SESSION_INDEX, prefix)
-    if document is None:
-        return None
-    row = transaction.get(table, document["_id"])
-    stored = document["outcome"]
-    outcome = RunOutcome(
-        value=stored["result"].encode(),
-        error=None,
-        udf_type="Mutation",
-        log_lines=tuple(stored["logLines"]),
-        observed=Observed(),
-    )
-    return _Ended(outcome, row.revision_ts if row is not None else transaction.begin_ts)
-
-
-def _record_outcome(transaction: Transaction, call: RunCall, outcome: RunOutcome) -> None:
-    """In the transaction of the writes themselves, so that both or neither are durable."""
-    if call.session_id is None or call.session_request is None:
-        return
-    assert outcome.value is not None
-    stored = {"type": "mutation", "result": outcome.value.decode(), "logLines": list(outcome.log_lines)}
-    fields = {"sessionId": call.session_id, "requestId": call.session_request, "outcome": stored}
-    transaction.insert(_SESSION_TABLE, fields)
-
-
-def _outcome_fields(ended: _Ended, seconds: float) -> list[Any]:
-    """The wire form of an outcome (read by cluster/backend.py)."""
-    outcome, error = ended.outcome, ended.outcome.error
-    observed = outcome.observed or Observed()
-    return [
-        outcome.value,
-        error.message if error is not None else None,
-        error.data if error is not None else None,
-        orjson.dumps(list(outcome.log_lines)),
-        ended.ts,
-        outcome.journal_end,
-        ended.reads,
-        observed.identity,
-        observed.time,
-        seconds,
-        outcome.udf_type,
-    ]
-
-
-def wire_call(call: RunCall) -> tuple[Any, ...]:
-    return astuple(call)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from actors.executor import RunCall, wire_call
+from actors.calls import RunCall, wire_call
 from actors.runtime import ConnectionLost, Peer
 from gateway.backend import (
     FunctionCall,

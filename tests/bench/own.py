@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from actors.executor import RunCall, wire_call
+from actors.calls import RunCall, wire_call
 from actors.index_shard import IndexShard
 from actors.runtime import Pauses
 from cluster.config import Settings

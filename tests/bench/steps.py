@@ -30,7 +30,8 @@ import log.committer
 import log.read_set
 import log.record
 import log.sqlite_store
-from actors.executor import ExecutorSettings, RunCall, wire_call
+from actors.calls import RunCall, wire_call
+from actors.executor import ExecutorSettings
 from cluster.config import Settings, cache_folder
 from cluster.local_runtime import DirectPeer, LocalRuntime
 

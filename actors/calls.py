@@ -1,0 +1,65 @@
+"""How a call and its outcome travel between gateway and executor. The order of fields is the wire form."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import orjson
+
+from functions.invocation import RunOutcome
+from functions.syscalls import Observed
+from log.identity import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class RunCall:
+    """One call as it travels; the order of fields is the wire form."""
+
+    udf_type: str | None  # "Query" | "Mutation" | "Action" | None = whatever it is
+    path: str
+    component: str
+    args: bytes
+    identity_kind: str
+    identity_attributes: bytes | None
+    request_id: str
+    journal: str | None
+    call_id: bytes
+    session_id: str | None
+    session_request: int | None
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.identity_kind, self.identity_attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run and the ts it belongs to: the snapshot of a query, the commit of a mutation."""
+
+    outcome: RunOutcome
+    ts: int
+    reads: bytes = b""
+
+
+def wire_call(call: RunCall) -> tuple[Any, ...]:
+    return astuple(call)
+
+
+def outcome_fields(ended: Ended, seconds: float) -> list[Any]:
+    """The wire form of an outcome (read by cluster/backend.py)."""
+    outcome, error = ended.outcome, ended.outcome.error
+    observed = outcome.observed or Observed()
+    return [
+        outcome.value,
+        error.message if error is not None else None,
+        error.data if error is not None else None,
+        orjson.dumps(list(outcome.log_lines)),
+        ended.ts,
+        outcome.journal_end,
+        ended.reads,
+        observed.identity,
+        observed.time,
+        seconds,
+        outcome.udf_type,
+    ]
