@@ -46,7 +46,7 @@ def other_lines(medians: Medians) -> str:
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
-    rows = [("goal (first)", "owed", "found", "")]
+    rows = [("goal (first)", "owed", "found", "verdict")]
     for verdict in verdicts:
         goal = verdict.goal
         owed = f"{'<=' if goal.at_most else '>='} {goal.bound:g} {goal.unit}"
