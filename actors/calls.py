@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -42,8 +43,11 @@ class Ended:
     reads: bytes = b""
 
 
+_CALL_FIELDS = attrgetter(*RunCall.__slots__)
+
+
 def wire_call(call: RunCall) -> tuple[Any, ...]:
-    return astuple(call)
+    return _CALL_FIELDS(call)
 
 
 def outcome_fields(ended: Ended, seconds: float) -> list[Any]:

@@ -8,7 +8,8 @@ Messages (method: arguments -> answer):
     commit: reads, body           -> ["committed", ts] | ["conflict", ts, index id, source] | ["too_old"]
     register: key, reads, ts      -> ["valid", through ts] | ["invalidated", ts]
     unregister: keys              -> none
-    listen:                       -> [published ts, view folder, generation, epoch]; then pushes
+    locate:                       -> the folder of the view that executors read in place
+    listen:                       -> published ts; then pushes
                                      stream(published ts, [[key, ts, reason], ...])
     latest_ts:                    -> ts
     status: / arm: label, passes  -> for operators and tests
@@ -114,8 +115,9 @@ class Core:
             return self._unregister(client, arguments[0])
         if method == "listen":
             self._listeners[client] = None
-            folder = str(self._shard.view_folder)
-            return [self._log.published_ts, folder, self._shard.generation, self._log.epoch]
+            return self._log.published_ts
+        if method == "locate":
+            return str(self._shard.view_folder)
         if method == "latest_ts":
             return self._log.published_ts
         if method == "status":

@@ -76,16 +76,11 @@ class Executor:
 
     async def connect(self, core: Peer) -> None:
         """Use this core from now on; calls that lost the previous one ask it about their commits."""
-        published_ts, folder, _generation, _epoch = await core.call("listen")
-        self._reader.attach(published_ts, Path(folder))
+        folder = await core.call("locate")
+        self._reader.attach(Path(folder))
         self._core = core
         self._core_changed.set()
         self._core_changed = asyncio.Event()
-
-    def pushed(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """actors.runtime.PushHandler of the connection to the core."""
-        if event == "stream":
-            self._reader.advance(arguments[0])
 
     # --- actors.runtime.Actor -----------------------------------------------------------------------
 
@@ -177,9 +172,9 @@ class Executor:
 
     async def _begin(self, ts: int | None, *, is_read_only: bool) -> tuple[Transaction, CallClock, bytes]:
         reader = self._reader
+        if ts is not None:
+            await reader.wait_published(ts)
         begin_ts = reader.published_ts if ts is None else ts
-        if begin_ts > reader.published_ts:
-            await reader.wait_published(begin_ts)
         snapshot = reader.snapshot(begin_ts)
         clock, seed = CallClock.at(self._now_ns(), begin_ts), os.urandom(SEED_BYTES)
         transaction = Transaction(
@@ -204,7 +199,6 @@ class Executor:
                 await changed.wait()
                 continue
             if answer[0] == "committed":
-                self._reader.advance(answer[1])
                 return answer[1]
             if answer[0] == "conflict":
                 return _Conflicted(answer[1], answer[2], answer[3])

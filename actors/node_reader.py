@@ -11,36 +11,35 @@ from functions.catalog import Catalog, load_catalog
 from functions.snapshot import SnapshotReader
 from log import limits
 
+_POLL_SECONDS = 0.001
+
 
 class NodeReader:
-    """Follows the ordered stream of one core. `published_ts` never decreases while connected; the view
-    has folded everything up to it (the core folds before it tells)."""
+    """Reads a core's view in place. Whatever the view has folded is published (a commit is folded after
+    its sync and before anyone is told), so no message is needed to learn of it."""
 
     def __init__(self) -> None:
-        self.published_ts = 0
         self._view: ViewReader | None = None
         self._folder: Path | None = None
         self._catalogs: OrderedDict[int, Catalog] = OrderedDict()
-        self._advanced = asyncio.Event()
 
-    def attach(self, published_ts: int, view_folder: Path) -> None:
-        """A core answered `listen`; after its restart the view may be another generation."""
+    def attach(self, view_folder: Path) -> None:
+        """Use this view; after a core's restart it may be another generation."""
         if self._folder != view_folder:
             if self._view is not None:
                 self._view.close()
             self._view, self._folder = ViewReader(view_folder), view_folder
             self._catalogs.clear()
-        self.advance(published_ts)
 
-    def advance(self, published_ts: int) -> None:
-        if published_ts > self.published_ts:
-            self.published_ts = published_ts
-            self._advanced.set()
-            self._advanced = asyncio.Event()
+    @property
+    def published_ts(self) -> int:
+        """The newest ts that can be read now."""
+        return self._view.state().applied_ts if self._view is not None else 0
 
     async def wait_published(self, ts: int) -> None:
+        """Rarely waits: whoever heard of a ts heard of it after the view had folded it."""
         while self.published_ts < ts:
-            await self._advanced.wait()
+            await asyncio.sleep(_POLL_SECONDS)
 
     def snapshot(self, ts: int) -> SnapshotReader:
         assert self._view is not None, "attach comes first"

@@ -48,7 +48,7 @@ class ClusterBackend:
 
     async def set_core(self, core: Peer) -> None:
         """Follow this core's stream. Registrations of an earlier core are lost: all count as hit."""
-        published_ts, *_ = await core.call("listen")
+        published_ts = await core.call("listen")
         self._core = core
         lost, self._registered = sorted(self._registered), set()
         self._advance(published_ts, [Invalidation(key, published_ts, "restart") for key in lost])

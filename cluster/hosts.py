@@ -154,6 +154,8 @@ class _StatusActor:
         self.server: ActorServer | None = None
 
     async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
+        if method == "ping":
+            return None
         if method != "status":
             if self._actor is None:
                 raise internal_server_error()
@@ -220,7 +222,7 @@ class ExecutorHost:
             config.instance_name, config.instance_secret, config.cloud_origin, config.site_origin
         )
         self._executor = Executor(Engine(Path(config.cache_folder)), settings, time.time_ns)
-        self._link = Link(config.instance_secret, self._executor.pushed, self._executor.connect)
+        self._link = Link(config.instance_secret, _ignore, self._executor.connect)
         self._server, address = await _serve(self._executor, config)
         return address
 

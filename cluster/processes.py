@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -36,6 +37,23 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 def is_alive(process: ProcessIdentity) -> bool:
     return identify(process.pid) == process
+
+
+async def wait_ended(process: ProcessIdentity) -> None:
+    """Return once the process has ended, told by the kernel (pidfd); at once when it has already."""
+    loop = asyncio.get_running_loop()
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        ended = asyncio.Event()
+        loop.add_reader(descriptor, ended.set)
+        if is_alive(process):  # AFTER the pid was opened: it is this process, or it has ended
+            await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def processes_mentioning(*texts: str) -> Iterator[ProcessIdentity]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -28,6 +29,7 @@ from cluster.processes import ProcessIdentity, end_processes, identify, processe
 _OBJECT_STORE_BYTES = 80 << 20
 _THREAD_STACK_BYTES = 64 << 20  # JavaScript nests on it (labs: 256 KiB of JavaScript stack and more)
 _END_SECONDS = 3.0
+_GC_THRESHOLDS = (50_000, 20, 50)  # requests make little that lives; the default walks often
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -47,6 +49,9 @@ class ActorProcess:
             self._loop = _loop_in_thread()
             self._host = make_host(self._config)
             self._address = self._run(self._host.start())
+            gc.collect()
+            gc.freeze()  # what start-up made lives as long as the process: do not walk it again
+            gc.set_threshold(*_GC_THRESHOLDS)
         return os.getpid(), self._address
 
     def set_peers(self, peers: Peers) -> None:

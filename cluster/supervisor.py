@@ -1,6 +1,6 @@
 """Starts the actors of a deployment in order, tells each where the others are, and starts lost ones anew.
 
-Loss is noticed by pid (a few times a second) and by heartbeat over the actor's own socket: a process that
+Loss is noticed at once by the kernel (pidfd) and by heartbeat over the actor's own socket: a process that
 is stopped or hung is ended with SIGKILL, and its successor claims the next epoch. Everything an actor
 owns is read from the log again, so replacing one needs no goodbye.
 """
@@ -16,11 +16,10 @@ from actors.runtime import ConnectionLost
 from cluster.config import Settings, cache_folder
 from cluster.data_folder import Credentials, DataFolder
 from cluster.hosts import Address, HostConfig, Peers
-from cluster.processes import ProcessIdentity, end_processes, is_alive
+from cluster.processes import ProcessIdentity, end_processes, is_alive, wait_ended
 from cluster.transport import SocketPeer, connect
 
 _logger = logging.getLogger(__name__)
-_WATCH_SECONDS = 0.1
 _RETRY_SECONDS = 0.2
 _HEARTBEAT_SECONDS = 2.0
 _SILENCE_SECONDS_MAX = 15.0
@@ -59,7 +58,7 @@ class Supervisor:
         self._restarts: dict[str, int] = {}
         self._heard: dict[str, float] = {}
         self._lost_at: dict[str, list[float]] = {}
-        self._restarting: dict[str, asyncio.Task[None]] = {}
+        self._restarting: set[str] = set()
 
     async def start(self) -> None:
         """The core first (it may refuse), executors beside it; the gateway's ports answer last."""
@@ -74,17 +73,19 @@ class Supervisor:
     async def watch(self) -> None:
         """Until cancelled: start again what was lost."""
         heartbeat = asyncio.create_task(self._listen_to_hearts())
+        watching = [asyncio.create_task(self._watch(role)) for role in self._actors]
         try:
-            while True:
-                await asyncio.sleep(_WATCH_SECONDS)
-                for role, actor in self._actors.items():
-                    is_lost = actor.process is not None and not is_alive(actor.process)
-                    if is_lost and role not in self._restarting:
-                        self._restarting[role] = asyncio.create_task(self._restart(role))
+            await asyncio.gather(heartbeat, *watching)
         finally:
-            heartbeat.cancel()
-            for task in self._restarting.values():
+            for task in (heartbeat, *watching):
                 task.cancel()
+
+    async def _watch(self, role: str) -> None:
+        while True:
+            process = self._actors[role].process
+            if process is not None:
+                await wait_ended(process)
+            await self._restart(role)
 
     async def stop(self) -> None:
         """In the order that lets nobody ask a stopped one; what does not stop in time is killed."""
@@ -104,6 +105,7 @@ class Supervisor:
 
     async def _restart(self, role: str) -> None:
         started = time.monotonic()
+        self._restarting.add(role)
         self._restarts[role] = self._restarts.get(role, 0) + 1
         _logger.warning("%s was lost: starting it again", role)
         await asyncio.sleep(self._delay_before_restart(role, started))
@@ -118,7 +120,7 @@ class Supervisor:
         await self._share_peers()
         self._write_running()
         self._heard[role] = time.monotonic()
-        del self._restarting[role]
+        self._restarting.discard(role)
         _logger.warning("%s is back after %.1f s", role, time.monotonic() - started)
 
     def _delay_before_restart(self, role: str, now: float) -> float:
@@ -158,7 +160,7 @@ class Supervisor:
             if known is None or known[0] != actor.address or not known[1].is_open:
                 peer = await connect(*actor.address, self._credentials.instance_secret, _ignore, _nothing)
                 known = peers[role] = (actor.address, peer)
-            await asyncio.wait_for(known[1].call("status"), _HEARTBEAT_SECONDS)
+            await asyncio.wait_for(known[1].call("ping"), _HEARTBEAT_SECONDS)
             self._heard[role] = now
         except (ConnectionLost, TimeoutError):
             if now - self._heard[role] > _SILENCE_SECONDS_MAX and is_alive(actor.process):

@@ -46,10 +46,20 @@ class Images:
         self._engine = engine
         self._system_environment = system_environment
         self._images: OrderedDict[bytes, Image] = OrderedDict()
+        self._by_catalog: OrderedDict[int, Image] = OrderedDict()
         self._source_maps: OrderedDict[str, SourceMap | None] = OrderedDict()
 
     def image_of(self, catalog: Catalog, snapshot: SnapshotReader) -> Image:
         """The image of the catalog's modules, built when it is the first call for them."""
+        image = self._by_catalog.get(catalog.ts)
+        if image is None:
+            image = self._by_catalog[catalog.ts] = self._find_or_build(catalog, snapshot)
+            if len(self._by_catalog) > limits.CATALOGS_HELD_MAX:
+                self._by_catalog.popitem(last=False)
+        return image
+
+    def _find_or_build(self, catalog: Catalog, snapshot: SnapshotReader) -> Image:
+        """Catalogs that differ in tables or schemas only share an image."""
         environment = {**self._system_environment, **catalog.environment}
         key = _key_of(catalog, environment)
         image = self._images.get(key)
