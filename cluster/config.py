@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     port: int = Field(3210, validation_alias="TIDELOG_PORT")
     site_port: int = Field(3211, validation_alias="TIDELOG_SITE_PORT")
     executors: int = Field(default_factory=lambda: os.cpu_count() or 1, validation_alias="TIDELOG_EXECUTORS")
+    silence_seconds_max: float = Field(15.0, gt=0, validation_alias="TIDELOG_SILENCE_SECONDS_MAX")
     instance_name: str | None = Field(None, validation_alias="INSTANCE_NAME")
     instance_secret: str | None = Field(None, validation_alias="INSTANCE_SECRET")
     cloud_origin: str | None = Field(None, validation_alias="CONVEX_CLOUD_ORIGIN")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from typing import Any, Protocol
 
@@ -22,9 +23,9 @@ from cluster.transport import SocketPeer, connect
 _logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.2
 _HEARTBEAT_SECONDS = 2.0
-_SILENCE_SECONDS_MAX = 15.0
 _STOP_SECONDS_MAX = 10.0
-_CRASH_LOOP_SECONDS = 60.0
+_SHORT_LIFE_SECONDS = 1.0
+_SHORT_LIVES_MAX = 5
 
 
 class ActorHandle(Protocol):
@@ -57,7 +58,8 @@ class Supervisor:
         self._actors: dict[str, ActorHandle] = {}
         self._restarts: dict[str, int] = {}
         self._heard: dict[str, float] = {}
-        self._lost_at: dict[str, list[float]] = {}
+        self._back_at: dict[str, float] = {}
+        self._short_lives: dict[str, int] = {}
         self._restarting: set[str] = set()
 
     async def start(self) -> None:
@@ -119,15 +121,17 @@ class Supervisor:
                 await asyncio.sleep(_RETRY_SECONDS)
         await self._share_peers()
         self._write_running()
-        self._heard[role] = time.monotonic()
+        self._heard[role] = self._back_at[role] = time.monotonic()
         self._restarting.discard(role)
         _logger.warning("%s is back after %.1f s", role, time.monotonic() - started)
 
     def _delay_before_restart(self, role: str, now: float) -> float:
-        """None at first; an actor that is lost again and again is started ever more slowly."""
-        recent = [lost for lost in self._lost_at.get(role, []) if now - lost < _CRASH_LOOP_SECONDS]
-        self._lost_at[role] = [*recent, now]
-        return min(0.5 * 2 ** (len(recent) - 3), 30.0) if len(recent) >= 3 else 0.0
+        """None at first; an actor that again and again dies as soon as it is back is started ever
+        more slowly."""
+        is_short = now - self._back_at.get(role, -math.inf) < _SHORT_LIFE_SECONDS
+        self._short_lives[role] = self._short_lives.get(role, 0) + 1 if is_short else 0
+        excess = self._short_lives[role] - _SHORT_LIVES_MAX
+        return min(0.5 * 2**excess, 30.0) if excess > 0 else 0.0
 
     async def _share_peers(self) -> None:
         """Tell everyone; whoever cannot be told is lost and will be told when it is back."""
@@ -163,8 +167,9 @@ class Supervisor:
             await asyncio.wait_for(known[1].call("ping"), _HEARTBEAT_SECONDS)
             self._heard[role] = now
         except (ConnectionLost, TimeoutError):
-            if now - self._heard[role] > _SILENCE_SECONDS_MAX and is_alive(actor.process):
-                _logger.error("%s has not answered for %.0f s: ending it", role, now - self._heard[role])
+            silent_seconds = now - self._heard[role]
+            if silent_seconds > self._settings.silence_seconds_max and is_alive(actor.process):
+                _logger.error("%s has not answered for %.0f s: ending it", role, silent_seconds)
                 end_processes([actor.process], term_seconds=0.0)
 
     # --- facts --------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def test_without_variables_a_server_is_local_and_uses_every_core() -> None:
         ("TIDELOG_PORT", "4000", "port", 4000),
         ("TIDELOG_SITE_PORT", "4001", "site_port", 4001),
         ("TIDELOG_EXECUTORS", "7", "executors", 7),
+        ("TIDELOG_SILENCE_SECONDS_MAX", "2.5", "silence_seconds_max", 2.5),
         ("INSTANCE_NAME", "orca", "instance_name", "orca"),
         ("INSTANCE_SECRET", "00" * 32, "instance_secret", "00" * 32),
         ("CONVEX_CLOUD_ORIGIN", "https://api.example", "cloud_origin", "https://api.example"),

@@ -98,14 +98,18 @@ class RunningServer:
 
     def ask(self, role: str, method: str, *arguments: Any) -> Any:
         """One call to an actor's socket, with the deployment's secret."""
-        return asyncio.run(self._ask(role, method, arguments))
+        return self.ask_many(role, [(method, *arguments)])[0]
 
-    async def _ask(self, role: str, method: str, arguments: tuple[Any, ...]) -> Any:
+    def ask_many(self, role: str, questions: list[tuple[Any, ...]]) -> list[Any]:
+        """Calls over one connection, one after the other."""
+        return asyncio.run(self._ask(role, questions))
+
+    async def _ask(self, role: str, questions: list[tuple[Any, ...]]) -> list[Any]:
         secret = self.data.credentials(Settings()).instance_secret
         host, port = self.actors()[role]["address"]
         peer = await connect(host, port, secret, lambda *_: None, lambda: None)
         try:
-            return await peer.call(method, *arguments)
+            return [await peer.call(*question) for question in questions]
         finally:
             peer.close()
 
