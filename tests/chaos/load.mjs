@@ -8,14 +8,21 @@ const { ConvexClient, ConvexHttpClient } = require("convex/browser");
 const { anyApi } = require("convex/server");
 const WebSocket = require("ws");
 
+const SETTLE_MS = 30_000;
+const REST_MS = 20; // between two turns of a writer, so that lists stay short however long the kills take
+
 const [url, channel, writerCount] = process.argv.slice(2);
 const { messages } = anyApi;
+const shared = `${channel}-shared`;
 const say = (what, value) => console.log("> " + JSON.stringify([what, value ?? null]));
 const connect = () => new ConvexClient(url, { webSocketConstructor: WebSocket });
+const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 let stopping = false;
 const acknowledged = []; // tokens of messages whose promise resolved
 const counts = {}; // per writer, the results of its own counter in order
+const sharedCounts = []; // results of the counter everyone increments
+const refusals = []; // of increments of that counter
 
 async function write(number) {
   const client = connect();
@@ -26,20 +33,30 @@ async function write(number) {
     const [, count] = await Promise.all([
       client.mutation(messages.send, { channel, body: token }),
       client.mutation(messages.increment, { name }),
+      client.mutation(messages.increment, { name: shared }).then(
+        (result) => sharedCounts.push(result),
+        (refusal) => refusals.push(refusal.message),
+      ),
     ]);
     acknowledged.push(token);
     counts[name].push(count);
     if (i === 0) say("started", name);
+    await rest(REST_MS);
   }
   await client.close();
 }
 
+// Each watches the list and the shared counter; neither may ever go back.
 const watchers = Array.from({ length: 3 }, () => {
   const client = connect();
-  const watcher = { client, last: [], lengths: [] };
+  const watcher = { list: [], count: 0, wentBack: false };
   client.onUpdate(messages.list, { channel }, (value) => {
-    watcher.last = value.map((message) => message.body);
-    watcher.lengths.push(value.length);
+    watcher.wentBack ||= value.length < watcher.list.length;
+    watcher.list = value.map((message) => message.body);
+  });
+  client.onUpdate(messages.count, { name: shared }, (value) => {
+    watcher.wentBack ||= value < watcher.count;
+    watcher.count = value;
   });
   return watcher;
 });
@@ -49,14 +66,19 @@ process.stdin.resume();
 process.stdin.on("end", () => (stopping = true));
 await Promise.all(writing);
 
-const stored = (await new ConvexHttpClient(url).query(messages.list, { channel })).map((message) => message.body);
-const deadline = Date.now() + 30_000;
-const isCurrent = (watcher) => JSON.stringify(watcher.last) === JSON.stringify(stored);
-while (!watchers.every(isCurrent) && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 50));
+const fresh = new ConvexHttpClient(url);
+const stored = (await fresh.query(messages.list, { channel })).map((message) => message.body);
+const count = await fresh.query(messages.count, { name: shared });
+const isCurrent = (watcher) => watcher.count === count && JSON.stringify(watcher.list) === JSON.stringify(stored);
+const deadline = Date.now() + SETTLE_MS;
+while (!watchers.every(isCurrent) && Date.now() < deadline) await rest(50);
 
 say("stored", stored);
 say("acknowledged", acknowledged);
 say("counts", counts);
-say("watchers that converged", watchers.filter(isCurrent).length);
-say("went back", watchers.filter(({ lengths }) => lengths.some((length, i) => length < lengths[i - 1])).length);
+say("shared count", count);
+say("shared counts", sharedCounts);
+say("refusals", refusals);
+say("watchers behind", watchers.filter((watcher) => !isCurrent(watcher)).length);
+say("watchers that went back", watchers.filter((watcher) => watcher.wentBack).length);
 process.exit(0);
