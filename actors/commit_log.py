@@ -58,14 +58,30 @@ class CommitLog:
     def epoch(self) -> int:
         return self._committer.epoch
 
+    @property
+    def admitted_ts(self) -> int:
+        return self._committer.admitted_ts
+
+    def unpublished(self) -> tuple[Commit, ...]:
+        return self._committer.unpublished()
+
     async def commit(self, request: CommitRequest) -> int | Conflict | TooOld:
         """The commit's ts once it is durable and visible; or why it was not admitted."""
-        decision = self._committer.propose(request, self._now_ns())
-        match decision:
+        decision = self.propose(request)
+        return await self.durable(decision) if isinstance(decision, int) else decision
+
+    def propose(self, request: CommitRequest) -> int | Conflict | TooOld:
+        """The ts the commit was admitted at; it is durable only after `durable(ts)`."""
+        match self._committer.propose(request, self._now_ns()):
             case Admitted(ts) | AlreadyCommitted(ts):
-                return await self._durable(ts)
+                self._begin_flushing()
+                return ts
             case refused:
                 return refused
+
+    def committed_ts(self, call_id: bytes) -> int | None:
+        """When a call was admitted before, while it is remembered."""
+        return self._committer.committed_ts(call_id)
 
     async def flush(self) -> None:
         """Make everything admitted durable (the epoch record at start)."""
@@ -73,12 +89,12 @@ class CommitLog:
         if self._flushing is not None:
             await asyncio.shield(self._flushing)
 
-    async def _durable(self, ts: int) -> int:
+    async def durable(self, ts: int) -> int:
+        """Wait until an admitted ts is durable and visible; returns it."""
         if ts <= self._committer.published_ts:
             return ts
         told = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(ts, []).append(told)
-        self._begin_flushing()
         return await told
 
     def _begin_flushing(self) -> None:

@@ -5,7 +5,13 @@ publish: the view has folded the batch, then subscriptions have compared it, the
 then callers are answered. So whoever hears of a ts can read it.
 
 Messages (method: arguments -> answer):
-    commit: reads, body           -> ["committed", ts] | ["conflict", ts, index id, source] | ["too_old"]
+    commit: reads, body, ticket, epoch
+                                  -> ["committed", ts, wanted] | ["conflict", ts, index id, source, places]
+                                     | ["queue", places] | ["stale"]
+    turn: places | None           -> [ticket, epoch, published ts, [[ts, body], ...]], when its turn has come;
+                                     the bodies are admitted, not durable yet, and are to be read as well
+    end_turn: ticket              -> none
+    settled: epoch, ts            -> whether what was admitted at ts is durable now
     register: key, reads, ts      -> ["valid", through ts] | ["invalidated", ts]
     unregister: keys              -> none
     locate:                       -> the folder of the view that executors read in place
@@ -29,6 +35,7 @@ from actors.index_shard import IndexShard
 from actors.maintenance import Maintenance
 from actors.projections.subscriptions import Subscriptions, ValidThrough
 from actors.runtime import Client, Pauses
+from actors.turn_keeper import TurnKeeper
 from actors.view_reader import ViewReader
 from functions.system.bootstrap import bootstrap_body
 from functions.system.tables import CATALOG_TABLETS
@@ -38,9 +45,11 @@ from log.errors import internal_server_error
 from log.read_set import ReadSet
 from log.record import CommitBody, Record, RecordKind
 from log.store import LogStore
+from log.turns import EVERYTHING, Footprint, Place
 from log.write_log import Conflict
 
 _logger = logging.getLogger(__name__)
+TICKET_BITS = 40
 
 
 class Core:
@@ -74,6 +83,7 @@ class Core:
             self._store, committer, [self._shard, self], self._now_ns, self._stop_process, self.pauses
         )
         self._maintenance = Maintenance(self._shard, self._log, self._now_ns)
+        self._turns = TurnKeeper(first_ticket=epoch << TICKET_BITS)
         await self._log.flush()
         if end.seq == 0:
             await self._bootstrap()
@@ -109,6 +119,12 @@ class Core:
     async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
         if method == "commit":
             return await self._commit(*arguments)
+        if method == "turn":
+            return await self._take_turn(client, *arguments)
+        if method == "end_turn":
+            return self._turns.end(*arguments)
+        if method == "settled":
+            return await self._settled(*arguments)
         if method == "register":
             return self._register(client, *arguments)
         if method == "unregister":
@@ -128,20 +144,66 @@ class Core:
 
     def disconnected(self, client: Client) -> None:
         self._listeners.pop(client, None)
+        self._turns.disconnected(client)
         for subscriber in self._numbers_of.pop(client, {}).values():
             del self._owner_of[subscriber]
             self._subscriptions.unregister(subscriber)
 
     # --- committing ---------------------------------------------------------------------------------
 
-    async def _commit(self, reads: bytes, encoded: bytes) -> list[Any]:
+    async def _commit(self, reads: bytes, encoded: bytes, ticket: int | None, epoch: int | None) -> list[Any]:
+        """Judge a proposal, made under a turn or not; `epoch` is that of the unsynced commits it read, if
+        any. A turn ends with the judgement."""
         request = CommitRequest(ReadSet.decode(reads), CommitBody.decode(encoded), encoded)
-        outcome = await self._log.commit(request)
-        if isinstance(outcome, Conflict):
-            return ["conflict", outcome.ts, outcome.index_id, outcome.source]
-        if isinstance(outcome, TooOld):
-            return ["too_old"]
-        return ["committed", outcome]
+        is_wanted = ticket is not None and self._turns.turns.is_wanted(ticket)
+        try:
+            outcome = self._judge(request, ticket, epoch)
+        finally:
+            if ticket is not None:
+                self._turns.end(ticket)
+        if isinstance(outcome, int):
+            return ["committed", await self._log.durable(outcome), is_wanted]
+        return outcome
+
+    def _judge(self, request: CommitRequest, ticket: int | None, epoch: int | None) -> int | list[Any]:
+        """The ts of the admission, or the answer that says why not."""
+        earlier_ts = self._log.committed_ts(request.body.call_id)
+        if earlier_ts is not None:
+            return earlier_ts  # its answer was lost
+        if epoch is not None and epoch != self._log.epoch:
+            return ["stale"]  # what it read died with an earlier writer
+        turns = self._turns.turns
+        if turns and turns.blocks(request.reads, request.body.writes, ticket):
+            return ["queue", self._contended(request, ticket)]
+        match self._log.propose(request):
+            case int(ts):
+                return ts
+            case Conflict(ts, index_id, interval, source):
+                places = self._contended(request, ticket)
+                if index_id is not None and interval is not None:
+                    places.append((index_id, *interval))
+                return ["conflict", ts, index_id, source, places]
+            case TooOld():
+                return ["stale"]
+
+    def _contended(self, request: CommitRequest, ticket: int | None) -> list[Place]:
+        return list(self._turns.turns.contended(request.reads, request.body.writes, ticket))
+
+    async def _take_turn(self, client: Client, places: Sequence[Place] | None) -> list[Any]:
+        """The turn, and the newest state there is: what is admitted may be read before it is durable,
+        as long as nobody is told (design D4)."""
+        footprint = EVERYTHING if places is None else Footprint(frozenset(places))
+        ticket = await self._turns.take(client, footprint)
+        commits = self._log.unpublished()
+        bodies_bytes = sum(len(commit.record.body) for commit in commits)
+        if bodies_bytes > limits.TURN_BODIES_BYTES_MAX or any(_writes_catalog(commit) for commit in commits):
+            await self._log.durable(self._log.admitted_ts)
+            commits = ()
+        bodies = [[commit.ts, commit.record.body] for commit in commits if commit.record.body]
+        return [ticket, self._log.epoch, self._log.published_ts, bodies]
+
+    async def _settled(self, epoch: int, ts: int) -> bool:
+        return epoch == self._log.epoch and await self._log.durable(ts) == ts
 
     def follow(self, commits: Sequence[Commit]) -> None:
         """actors.commit_log.Follower: compare with the subscriptions, then push the stream."""
@@ -152,7 +214,7 @@ class Core:
                 client, key = self._owner_of.pop(hit.subscriber)
                 del self._numbers_of[client][key]
                 hits.setdefault(client, []).append([key, hit.ts, hit.source])
-            if any(write.tablet_id in CATALOG_TABLETS for write in commit.body.writes):
+            if _writes_catalog(commit):
                 self._maintenance.wake()
         for client, invalidations in hits.items():
             client.push("stream", commits[-1].ts, invalidations)
@@ -190,6 +252,7 @@ class Core:
             "records_synced": self._log.records_synced,
             "records_replayed": self.records_replayed,
             "subscriptions": len(self._subscriptions),
+            "turns_taken": self._turns.turns_taken,
             **self._shard.statistics(),
         }
 
@@ -215,6 +278,10 @@ class Core:
         except BaseException as failure:
             _logger.exception("a background job failed")
             self._stop_process(failure)
+
+
+def _writes_catalog(commit: Commit) -> bool:
+    return any(write.tablet_id in CATALOG_TABLETS for write in commit.body.writes)
 
 
 def _recent_commits(store: LogStore, last_seq: int, now_ns: int) -> tuple[Commit, ...]:

@@ -11,9 +11,7 @@ Messages (method: arguments -> answer):
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
 import time
 import zlib
 from collections.abc import Callable
@@ -25,10 +23,10 @@ import orjson
 
 from actors.calls import Ended, RunCall, outcome_fields
 from actors.node_reader import NodeReader
-from actors.runtime import Client, ConnectionLost, Peer
+from actors.runtime import Client, Peer
 from actors.session_requests import record_outcome, recorded_outcome
-from functions.catalog import Catalog
-from functions.determinism import SEED_BYTES, CallClock, SeededBytes
+from actors.transactor import Attempt, Done, Transactor
+from functions.determinism import CallClock
 from functions.images import Images
 from functions.invocation import Invocation, Runner, RunOutcome
 from functions.isolate import Engine
@@ -40,7 +38,7 @@ from functions.system.operation import SystemContext
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
-from log.errors import BackendError, ErrorKind, internal_server_error, mutation_conflict, not_supported_yet
+from log.errors import BackendError, ErrorKind, internal_server_error, not_supported_yet
 from log.record import CallTrace
 
 
@@ -68,19 +66,14 @@ class Executor:
         deployment = {"name": settings.instance_name, "region": None, "class": "self-hosted"}
         self._runner = Runner(engine, self._images, self._codec, deployment)
         self._reader = NodeReader()
-        self._core: Peer | None = None
-        self._core_changed = asyncio.Event()
-        self._random = random.Random()
+        self._transactor = Transactor(self._reader, now_ns)
         self.calls_run = 0
-        self.conflicts_met = 0
 
     async def connect(self, core: Peer) -> None:
         """Use this core from now on; calls that lost the previous one ask it about their commits."""
         folder = await core.call("locate")
         self._reader.attach(Path(folder))
-        self._core = core
-        self._core_changed.set()
-        self._core_changed = asyncio.Event()
+        self._transactor.connect(core)
 
     # --- actors.runtime.Actor -----------------------------------------------------------------------
 
@@ -103,7 +96,8 @@ class Executor:
             "role": "executor",
             "published_ts": self._reader.published_ts,
             "calls_run": self.calls_run,
-            "conflicts_met": self.conflicts_met,
+            "conflicts_met": self._transactor.conflicts_met,
+            "turns_taken": self._transactor.turns_taken,
         }
 
     # --- calls --------------------------------------------------------------------------------------
@@ -128,81 +122,38 @@ class Executor:
         return function.udf_type if function is not None else "Query"
 
     async def _run_query(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
-        transaction, clock, seed = await self._begin(ts, is_read_only=True)
-        outcome = self._runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
+        attempt = await self._begin_reading(ts)
+        transaction = attempt.transaction
+        outcome = self._runner.run(transaction, _invocation(call, path), attempt.seed, attempt.clock.now_ms)
         return Ended(outcome, transaction.begin_ts, transaction.reads.encode())
 
     async def _run_mutation(self, call: RunCall, path: FunctionPath) -> Ended:
         """Run and commit, again from a newer snapshot when something it read was overwritten."""
-        conflict: _Conflicted | None = None
-        for attempt in range(limits.MUTATION_ATTEMPTS_MAX):
-            if conflict is not None:
-                await self._wait_before_retry(attempt, conflict)
-            transaction, clock, seed = await self._begin(None, is_read_only=False)
+
+        def work(attempt: Attempt) -> Done[Ended]:
+            transaction, clock, seed = attempt.transaction, attempt.clock, attempt.seed
             recorded = recorded_outcome(transaction, call)
             if recorded is not None:
-                return recorded
+                return Done(recorded)
             outcome = self._runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
+            ended = Ended(outcome, transaction.begin_ts)
             if outcome.error is not None:
-                return Ended(outcome, transaction.begin_ts)
+                return Done(ended)
             record_outcome(transaction, call, outcome)
-            if not transaction.has_writes:
-                return Ended(outcome, transaction.begin_ts)
-            trace = _trace_of(call, seed, clock, outcome)
-            committed = await self._commit(transaction, call.call_id, trace)
-            if isinstance(committed, int):
-                return Ended(outcome, committed)
-            conflict = committed
-            self.conflicts_met += 1
-        assert conflict is not None
-        raise mutation_conflict(self._table_of(transaction.catalog, conflict), conflict.who(path))
+            return Done(ended, _trace_of(call, seed, clock, outcome) if transaction.has_writes else None)
 
-    async def _wait_before_retry(self, attempt: int, conflict: _Conflicted) -> None:
-        """The first retry starts as soon as the winner is visible; later ones back off (spec 04 1.9)."""
-        if attempt > 1:
-            seconds_max = min(0.1 * 2 ** (attempt - 2), 2.0)
-            await asyncio.sleep(self._random.random() * seconds_max)
-        await self._reader.wait_published(conflict.ts)
+        attempts_max = limits.MUTATION_ATTEMPTS_MAX
+        ended, ts = await self._transactor.transact(
+            path.canonical, call.args, call.call_id, attempts_max, work
+        )
+        return ended if ts is None else replace(ended, ts=ts)
 
-    def _table_of(self, catalog: Catalog, conflict: _Conflicted) -> str | None:
-        for table in catalog.tables.values():
-            if any(index.index_id == conflict.index_id for index in table.indexes):
-                return table.name
-        return None
-
-    async def _begin(self, ts: int | None, *, is_read_only: bool) -> tuple[Transaction, CallClock, bytes]:
+    async def _begin_reading(self, ts: int | None) -> Attempt:
         reader = self._reader
         if ts is not None:
             await reader.wait_published(ts)
-        begin_ts = reader.published_ts if ts is None else ts
-        snapshot = reader.snapshot(begin_ts)
-        clock, seed = CallClock.at(self._now_ns(), begin_ts), os.urandom(SEED_BYTES)
-        transaction = Transaction(
-            snapshot,
-            reader.catalog(snapshot),
-            now_ms=clock.creation_ms,
-            random_bytes=SeededBytes(seed, b"ids"),
-            is_read_only=is_read_only,
-        )
-        return transaction, clock, seed
-
-    async def _commit(self, transaction: Transaction, call_id: bytes, trace: CallTrace) -> int | _Conflicted:
-        """Propose; when the core is lost on the way, ask its successor with the same call id (D3)."""
-        reads = transaction.reads.encode()
-        body = transaction.commit_body(call_id, _with_reads(trace, reads)).encode()
-        while True:
-            core, changed = self._core, self._core_changed
-            assert core is not None
-            try:
-                answer = await core.call("commit", reads, body)
-            except ConnectionLost:
-                await changed.wait()
-                continue
-            if answer[0] == "committed":
-                return answer[1]
-            if answer[0] == "conflict":
-                return _Conflicted(answer[1], answer[2], answer[3])
-            return _Conflicted(self._reader.published_ts, None, "")
+        snapshot = reader.snapshot(reader.published_ts if ts is None else ts)
+        return self._transactor.begin(snapshot, is_read_only=True)
 
     # --- system functions ---------------------------------------------------------------------------
 
@@ -220,11 +171,11 @@ class Executor:
         is_query = function.udf_type == "Query"
         try:
             if is_query:
-                transaction, _clock, _seed = await self._begin(ts, is_read_only=True)
+                transaction = (await self._begin_reading(ts)).transaction
                 value, reads = run(transaction, self._system_context()), transaction.reads.encode()
                 end_ts = transaction.begin_ts
             else:
-                value, end_ts = await self._transact(path.canonical, call.call_id, run)
+                value, end_ts = await self._transact(path.canonical, call.args, call.call_id, run)
                 reads = b""
         except BackendError as refusal:
             if refusal.kind is not ErrorKind.BAD_REQUEST:
@@ -242,29 +193,31 @@ class Executor:
         tree = orjson.loads(body)
         prepared: Any = None
         if operation.prepare is not None:
-            transaction, _clock, _seed = await self._begin(None, is_read_only=True)
-            prepared = operation.prepare(transaction, tree, self._system_context())
+            attempt = await self._begin_reading(None)
+            prepared = operation.prepare(attempt.transaction, tree, self._system_context())
 
         def run(transaction: Transaction, context: SystemContext) -> bytes:
             return orjson.dumps(operation.run(transaction, tree, prepared, context))
 
-        answer, _ts = await self._transact(f"_system/{name}", os.urandom(16), run)
+        answer, _ts = await self._transact(f"_system/{name}", body, os.urandom(16), run)
         return answer
 
     async def _transact(
-        self, source: str, call_id: bytes, run: Callable[[Transaction, SystemContext], bytes]
+        self, source: str, args: bytes, call_id: bytes, run: Callable[[Transaction, SystemContext], bytes]
     ) -> tuple[bytes, int]:
-        for attempt in range(limits.SYSTEM_ATTEMPTS_MAX):
-            transaction, clock, seed = await self._begin(None, is_read_only=False)
-            answer = run(transaction, self._system_context())
+        """Run system code until it commits; returns its answer and the ts it belongs to."""
+
+        def work(attempt: Attempt) -> Done[tuple[bytes, int]]:
+            transaction, clock = attempt.transaction, attempt.clock
+            answered = run(transaction, self._system_context()), transaction.begin_ts
             if not transaction.has_writes:
-                return answer, transaction.begin_ts
-            trace = CallTrace(path=source, identity="system", seed=seed, now_ms=clock.now_ms)
-            committed = await self._commit(transaction, call_id, trace)
-            if isinstance(committed, int):
-                return answer, committed
-            await self._wait_before_retry(attempt + 1, committed)
-        raise mutation_conflict(None, None)
+                return Done(answered)
+            trace = CallTrace(path=source, identity="system", seed=attempt.seed, now_ms=clock.now_ms)
+            return Done(answered, trace)
+
+        attempts_max = limits.SYSTEM_ATTEMPTS_MAX
+        (answer, begin_ts), ts = await self._transactor.transact(source, args, call_id, attempts_max, work)
+        return answer, begin_ts if ts is None else ts
 
     def _system_context(self) -> SystemContext:
         settings = self._settings
@@ -277,23 +230,6 @@ class Executor:
             random_bytes=os.urandom,
             codec=self._codec,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Conflicted:
-    """A refused commit: what the loser read was written at `ts` by `source`."""
-
-    ts: int
-    index_id: bytes | None
-    source: str
-
-    def who(self, path: FunctionPath) -> str | None:
-        """The middle of the specified text (spec 04 1.9)."""
-        if not self.source:
-            return None
-        if self.source == path.canonical:
-            return "Another call to this mutation changed a document."
-        return f'A call to "{parse_function_path(self.source).display}" changed a document.'
 
 
 def _invocation(call: RunCall, path: FunctionPath) -> Invocation:
@@ -323,7 +259,3 @@ def _trace_of(call: RunCall, seed: bytes, clock: CallClock, outcome: RunOutcome)
         session_id=call.session_id,
         session_request=call.session_request,
     )
-
-
-def _with_reads(trace: CallTrace, reads: bytes) -> CallTrace:
-    return replace(trace, reads_crc=zlib.crc32(reads))

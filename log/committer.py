@@ -114,14 +114,24 @@ class Committer:
                 self._remember(commit)
         self._admit_record(RecordKind.EPOCH, b"", CommitBody(end.ts, b"", CallTrace(), ()), now_ns)
 
+    @property
+    def admitted_ts(self) -> int:
+        """The last place given away; at or after `published_ts`."""
+        return self._last.ts
+
+    def unpublished(self) -> tuple[Commit, ...]:
+        """What is admitted and not yet published, in order. May still fail, all of it from some place on."""
+        in_flight = self._in_flight.commits if self._in_flight is not None else ()
+        return (*in_flight, *self._admitted)
+
     def propose(self, request: CommitRequest, now_ns: int) -> Admitted | AlreadyCommitted | Conflict | TooOld:
         """Admit the commit and give it a timestamp, or say why not. A refusal changes nothing."""
         body = request.body
         invariant(
-            body.begin_ts <= self.published_ts,
+            body.begin_ts <= self.admitted_ts,
             "snapshots are never in the future",
             begin_ts=body.begin_ts,
-            published_ts=self.published_ts,
+            admitted_ts=self.admitted_ts,
         )
         earlier_ts = self._ts_by_call_id.get(body.call_id)
         if earlier_ts is not None:

@@ -69,6 +69,16 @@ class IntervalSet:
         end = self._ends[position]
         return (self._starts[position], end) if end is None or key < end else None
 
+    def overlapping(self, start: bytes, end: bytes | None) -> Iterator[Interval]:
+        """The intervals of ours that share a key with the (not empty) interval [start, end)."""
+        first = max(bisect_right(self._starts, start) - 1, 0)
+        for position in range(first, len(self._starts)):
+            own_start, own_end = self._starts[position], self._ends[position]
+            if end is not None and own_start >= end:
+                return
+            if own_end is None or own_end > start:
+                yield own_start, own_end
+
     def copy(self) -> IntervalSet:
         twin = IntervalSet()
         twin._starts, twin._ends = self._starts.copy(), self._ends.copy()

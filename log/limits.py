@@ -60,6 +60,11 @@ WRITE_WINDOW_SECONDS_MAX = 300
 WRITE_WINDOW_BYTES_MAX = 50 * MIB
 CALL_ID_WINDOW_LENGTH_MAX = 65_536
 MUTATION_ATTEMPTS_MAX = 5
+TURN_SECONDS_MAX = 2
+TURN_LOSSES_MAX = 3
+TURN_BODIES_BYTES_MAX = 64 * KIB
+HOT_CALLS_REMEMBERED_MAX = 1_024
+HOT_USES_UNWANTED_MAX = 4
 SYSTEM_ATTEMPTS_MAX = 20
 REPEATABLE_BUMP_SECONDS = 5
 SESSION_REQUEST_RETENTION_DAYS = 14
@@ -104,6 +109,8 @@ invariant(
     TIME_OBSERVING_RESULT_SECONDS_MAX == 1 + FUNCTION_USER_SECONDS_MAX + FUNCTION_SYSTEM_SECONDS_MAX,
     "a cached reading of the clock is no older than the longest run could have made it",
 )
+invariant(TURN_SECONDS_MAX > FUNCTION_USER_SECONDS_MAX, "a turn is long enough for a function that computes")
+invariant(TURN_LOSSES_MAX < MUTATION_ATTEMPTS_MAX, "the exclusive lane is reached before a call gives up")
 invariant(DOCUMENT_BYTES_MAX < VALUE_BYTES_MAX, "a document is a value")
 invariant(BATCH_BYTES_MAX < FRAME_BYTES_MAX, "a batch fits a frame")
 

@@ -1,0 +1,53 @@
+"""A snapshot that is ahead of the disk: a published one, and the admitted commits after it (design D4).
+
+Only the holder of a turn reads so, and nothing it found is told to anyone before those commits are durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from functions.snapshot import Row, SnapshotReader
+from log.record import CommitBody
+
+
+class AheadSnapshot:
+    """functions.snapshot.SnapshotReader. `commits` are (ts, body) in order, each after `base.ts`, without
+    a change of the catalog."""
+
+    def __init__(self, base: SnapshotReader, commits: Sequence[tuple[int, CommitBody]]) -> None:
+        self._base = base
+        self.ts = commits[-1][0]
+        self._rows: dict[bytes, dict[bytes, Row | None]] = {}  # index -> key -> what stands there now
+        for ts, body in commits:
+            for write in body.writes:
+                for index_id, old_key, new_key in write.keys:
+                    rows = self._rows.setdefault(index_id, {})
+                    if old_key is not None:
+                        rows[old_key] = None
+                    if new_key is not None:
+                        assert write.document is not None
+                        rows[new_key] = Row(new_key, ts, write.size_bytes, write.document)
+
+    @property
+    def catalog_ts(self) -> int:
+        return self._base.catalog_ts
+
+    def get(self, index_id: bytes, key: bytes) -> Row | None:
+        rows = self._rows.get(index_id, {})
+        return rows[key] if key in rows else self._base.get(index_id, key)
+
+    def scan(
+        self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
+    ) -> list[Row]:
+        changed = {
+            key: row
+            for key, row in self._rows.get(index_id, {}).items()
+            if start <= key and (end is None or key < end)
+        }
+        # As many more as may have gone: then `limit` rows are left, or the interval is exhausted.
+        found = self._base.scan(index_id, start, end, descending=descending, limit=limit + len(changed))
+        rows = [row for row in found if row.key not in changed]
+        rows.extend(row for row in changed.values() if row is not None)
+        rows.sort(key=lambda row: row.key, reverse=descending)
+        return rows[:limit]
