@@ -128,7 +128,7 @@ class Transactor:
             turn = await self._take_turn(footprint) if footprint is not None else None
             if turn is None:
                 await self._wait_before_retry(attempt_number, loss)
-            attempt = self.begin(await self._snapshot(turn), is_read_only=False)
+            attempt = await self._begin(turn)
             catalog = attempt.transaction.catalog
             ended = await self._run(attempt, turn, call_id, work)
             if not isinstance(ended, Loss):
@@ -186,6 +186,13 @@ class Transactor:
         """Nothing will be proposed under it (a proposal ends it by itself)."""
         if turn is not None and self._core is not None:
             self._core.send("end_turn", turn.ticket)
+
+    async def _begin(self, turn: Turn | None) -> Attempt:
+        try:
+            return self.begin(await self._snapshot(turn), is_read_only=False)
+        except BaseException:
+            self._give_back(turn)
+            raise
 
     async def _snapshot(self, turn: Turn | None) -> SnapshotReader:
         if turn is None:

@@ -38,7 +38,11 @@ class TurnKeeper:
             self._grant(ticket)
         else:
             granted = self._granted[ticket] = asyncio.get_running_loop().create_future()
-            await granted
+            try:
+                await granted
+            except asyncio.CancelledError:
+                self.end(ticket)  # also when it was granted just before
+                raise
         return ticket
 
     def end(self, ticket: int) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from log.invariant import invariant
 from log.read_set import ReadSet
@@ -121,7 +122,7 @@ def _places_touched(request: _Request, reads: ReadSet, writes: Sequence[Document
     """Own places of a proposal that overlap a request's. Everything overlaps the exclusive lane, and
     something of it stands for all: a request's order is decided by its first overlap."""
     if request.footprint.is_everything:
-        return {next(_own_places(reads, writes))}
+        return set(islice(_own_places(reads, writes), 1))
     touched: set[Place] = set()
     for index_id, start, end in request.footprint.places:
         held = reads.by_index.get(index_id)
@@ -134,7 +135,7 @@ def _places_touched(request: _Request, reads: ReadSet, writes: Sequence[Document
 
 
 def _own_places(reads: ReadSet, writes: Sequence[DocumentWrite]) -> Iterator[Place]:
-    """Every place of a proposal; it has writes, so there is one."""
+    """Every place of a proposal, those it writes first."""
     for write in writes:
         for index_id, old_key, new_key in write.keys:
             key = new_key if new_key is not None else old_key

@@ -132,6 +132,47 @@ def test_a_snapshot_from_the_future_is_a_defect() -> None:
         committer.propose(request, 200)
 
 
+def test_a_snapshot_at_an_admitted_commit_is_judged_like_any_other_before_it_is_published() -> None:
+    committer = make_committer()
+    first = committer.propose(make_request(committer, reads_of(b"a"), write_to(b"a")), 200)
+    assert isinstance(first, Admitted) and first.ts == committer.admitted_ts > committer.published_ts
+    saw_first = make_request(committer, reads_of(b"a"), write_to(b"a"), begin_ts=first.ts)
+    second = committer.propose(saw_first, 201)
+    assert isinstance(second, Admitted), "what it read includes the first"
+    missed_second = make_request(committer, reads_of(b"a"), write_to(b"a"), begin_ts=first.ts)
+    lost = committer.propose(missed_second, 202)
+    assert isinstance(lost, Conflict) and lost.ts == second.ts
+
+
+def test_a_snapshot_beyond_the_last_admitted_commit_is_a_broken_invariant() -> None:
+    committer = make_committer()
+    committer.propose(make_request(committer, reads_of(), write_to(b"a")), 200)
+    beyond = make_request(committer, reads_of(), write_to(b"b"), begin_ts=committer.admitted_ts + 1)
+    with pytest.raises(InvariantViolation):
+        committer.propose(beyond, 300)
+    assert len(committer.unpublished()) == 1
+
+
+def test_unpublished_is_what_is_in_flight_and_then_what_waits_until_it_is_advanced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "BATCH_RECORDS_MAX", 2)
+    committer = make_committer()
+    assert committer.unpublished() == ()
+    places = [
+        committer.propose(make_request(committer, reads_of(), write_to(b"a")), 200 + number).ts
+        for number in range(3)
+    ]
+    assert [commit.ts for commit in committer.unpublished()] == places, "all wait"
+    batch = committer.ready()
+    assert [commit.ts for commit in batch.commits] == places[:2]
+    assert [commit.ts for commit in committer.unpublished()] == places, "two in flight, one waits"
+    committer.advance(batch)
+    assert [commit.ts for commit in committer.unpublished()] == places[2:]
+    committer.advance(committer.ready())
+    assert committer.unpublished() == () and committer.published_ts == committer.admitted_ts
+
+
 def test_a_full_queue_refuses_and_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "COMMIT_QUEUE_LENGTH_MAX", 2)
     committer = make_committer()
@@ -165,7 +206,8 @@ def test_every_admitted_history_is_serial(seed: int) -> None:
             continue
         reads, writes = random_reads(rng), random_writes(rng)
         reads.reads_catalog = True
-        request = make_request(committer, reads, writes, begin_ts=rng.choice(snapshots[-3:]))
+        begin_ts = rng.choice([*snapshots[-3:], committer.admitted_ts])  # published or not
+        request = make_request(committer, reads, writes, begin_ts=begin_ts)
         outcome = committer.propose(request, 200 + step)
         if isinstance(outcome, Admitted):
             admitted.append((request.body.begin_ts, outcome.ts, list(reads.intervals()), writes))
