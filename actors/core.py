@@ -64,7 +64,7 @@ class Core:
     ) -> None:
         self.pauses = Pauses()
         self._store, self._now_ns, self._stop_process = store, now_ns, stop_process
-        self._shard = IndexShard(views_folder, self.pauses)
+        self._shard = IndexShard(views_folder, self.pauses, store)
         self._subscriber_numbers = itertools.count(1)
         self._owner_of: dict[int, tuple[Client, int]] = {}  # subscriber -> (connection, its key)
         self._numbers_of: dict[Client, dict[int, int]] = {}  # connection -> key -> subscriber
@@ -87,7 +87,7 @@ class Core:
         await self._log.flush()
         if end.seq == 0:
             await self._bootstrap()
-        for job in (self._prune_forever, self._maintenance.run):
+        for job in (self._prune_forever, self._checkpoint_forever, self._maintenance.run):
             self._tasks.append(asyncio.create_task(self._guarded(job)))
 
     async def stop(self) -> None:
@@ -268,6 +268,18 @@ class Core:
             await asyncio.sleep(limits.PRUNE_SECONDS)
             while self._shard.prune(self._now_ns()):
                 await asyncio.sleep(0)
+
+    async def _checkpoint_forever(self) -> None:
+        while True:
+            await asyncio.sleep(limits.CHECKPOINT_LOOK_SECONDS)
+            if self._shard.applied_seq - self._shard.checkpoint_seq < limits.CHECKPOINT_RECORDS:
+                continue
+            copying = asyncio.get_running_loop().run_in_executor(None, self._shard.take_checkpoint)
+            try:
+                await asyncio.shield(copying)
+            except asyncio.CancelledError:
+                await copying  # the view may not be closed under it
+                raise
 
     async def _guarded(self, job: Callable[[], Awaitable[None]]) -> None:
         """A background job that fails is a defect of the process that owns the state."""

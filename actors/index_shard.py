@@ -1,7 +1,8 @@
 """Owns the node's view: brings it up to the log, folds what is published, prunes, fills new indexes.
 
 Reads never come here: executors of the node read the view in place. `views/` holds one folder per
-generation; a view that cannot be trusted is dropped and the next generation is folded from the log.
+generation; a view that cannot be trusted is dropped, and the next generation goes on from the newest
+checkpoint that agrees with the log, else from nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from actors.checkpoints import Checkpoints
 from actors.index_view import IndexView
 from actors.runtime import Pauses
+from actors.view_environment import ViewState
 from actors.view_reader import ViewReader
 from functions.catalog import BACKFILLING, Catalog, Index, Table, load_catalog
 from functions.system.tables import CATALOG_TABLETS, INDEX_TABLET
@@ -33,9 +36,14 @@ _Fold = tuple[int, int, int, tuple[DocumentWrite, ...]]
 class IndexShard:
     """The writer's side of one view."""
 
-    def __init__(self, folder: Path, pauses: Pauses) -> None:
+    def __init__(self, folder: Path, pauses: Pauses, store: LogStore | None = None) -> None:
+        """`store` is the log that a checkpoint must agree with; without one, none is used."""
         self._folder, self._pauses = folder, pauses
-        self.generation, self._view = _open_newest(folder)
+        self._checkpoints = Checkpoints(folder)
+        self.generation, self._view = _open_newest(folder, self._checkpoints, store)
+        self.checkpoint_seq = max(
+            (checkpoint.state.applied_seq for checkpoint in self._checkpoints.newest_first()), default=0
+        )
         self._reader: ViewReader | None = None
         self._fill_positions: dict[bytes, bytes] = {}  # index id -> first by_id key not yet indexed
 
@@ -88,6 +96,12 @@ class IndexShard:
         """Drop undo entries older than the undo window; call about once a second."""
         return self._view.prune(min(now_ns - limits.UNDO_SECONDS * NANOSECONDS, self.applied_ts))
 
+    def take_checkpoint(self) -> None:
+        """Copy the view for a later start. Blocks: call it on a thread, and close only after it returned."""
+        checkpoint = self._checkpoints.take(self._view)
+        if checkpoint is not None:
+            self.checkpoint_seq = checkpoint.state.applied_seq
+
     def reader(self) -> ViewReader:
         if self._reader is None:
             self._reader = self._view.reader()
@@ -138,8 +152,8 @@ class IndexShard:
                         pass
 
 
-def _open_newest(folder: Path) -> tuple[int, IndexView]:
-    """The newest trusted generation, or the next one, empty."""
+def _open_newest(folder: Path, checkpoints: Checkpoints, store: LogStore | None) -> tuple[int, IndexView]:
+    """The newest trusted generation; else the next one, from a checkpoint or empty."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     generations = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
     newest = generations[-1] if generations else 0
@@ -149,7 +163,20 @@ def _open_newest(folder: Path) -> tuple[int, IndexView]:
             _drop_all_but(folder, newest)
             return newest, view
     _drop_all_but(folder, newest + 1)
-    return newest + 1, IndexView(folder / f"{newest + 1:06d}", CATALOG_TABLETS)
+    path = folder / f"{newest + 1:06d}"
+    for checkpoint in checkpoints.newest_first() if store is not None else ():
+        if store is not None and _agrees(checkpoint.state, store):
+            _logger.warning("going on from the checkpoint %s", checkpoint.path)
+            checkpoints.restore(checkpoint, path)
+            break
+    return newest + 1, IndexView(path, CATALOG_TABLETS)
+
+
+def _agrees(state: ViewState, store: LogStore) -> bool:
+    """Whether a copy is a fold of this log: the record it ends at is there, and is the same."""
+    if not 0 < state.applied_seq <= store.end().seq:
+        return False
+    return next(store.read_from(state.applied_seq)).crc == state.applied_crc
 
 
 def _try_open(path: Path) -> IndexView | None:

@@ -147,6 +147,11 @@ class IndexView:
                 "undo_entries": transaction.stat(self._opened.undo)["entries"],
             }
 
+    def copy_to(self, target: Path) -> None:
+        """Copy what one moment shows, without free pages, into an empty folder. Any thread; the writer
+        goes on meanwhile."""
+        self._opened.environment.copy(str(target), compact=True)
+
     def reader(self) -> ViewReader:
         """A reader in the writer's own process."""
         return ViewReader(self.folder)

@@ -16,6 +16,7 @@ import lmdb
 
 from log.limits import VIEW_MAP_BYTES_MAX
 
+DATA_FILE = "data.mdb"  # LMDB's name for it
 STATE_KEY, TRUST_KEY = b"state", b"trust"
 CATALOG_KEY = b"catalog:"
 ViewTransaction: TypeAlias = lmdb.Transaction
@@ -79,6 +80,16 @@ def close_shared(opened: OpenedView) -> None:
     if opened.users == 0:
         del OpenedView.registry[opened.folder]
         opened.environment.close()
+
+
+def state_of_copy(folder: Path) -> ViewState:
+    """The state of an environment that nobody has opened."""
+    copy = OpenedView(folder, writable=False)
+    try:
+        with copy.environment.begin(db=copy.meta) as transaction:
+            return read_state(transaction, copy)
+    finally:
+        copy.environment.close()
 
 
 def read_state(transaction: ViewTransaction, opened: OpenedView) -> ViewState:

@@ -3,75 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import shutil
-import time
+from collections.abc import Callable
 from pathlib import Path
 
-from actors.core import Core
 from actors.projections.documents import MemoryView
-from functions.catalog import Index, Table, load_catalog
+from functions.catalog import Table, load_catalog
 from functions.system.tables import CATALOG_TABLETS, table_row_id
 from functions.transaction import Transaction
-from log.committer import CommitRequest
-from log.record import CallTrace, CommitBody, RecordKind
-from log.sqlite_store import SqliteStore
+from log.record import CommitBody, RecordKind
+
+from ..support.core_deployment import CoreDeployment, digest_of
 
 DOCUMENTS = 100_000
 PER_COMMIT = 500
 PREFIX = "shared-prefix-" * 45  # longer than a stored key keeps
-
-
-class Deployment:
-    """A core on a folder, driven from Python; `transact` commits what a function did."""
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder = folder
-        self.rng = random.Random(seed)
-        self.failures: list[BaseException] = []
-
-    async def open(self) -> None:
-        store = SqliteStore(self.folder / "log")
-        self.core = Core(store, self.folder / "views", time.time_ns, self.failures.append)
-        await self.core.start()
-
-    async def close(self) -> None:
-        await self.core.stop()
-        assert self.failures == []
-
-    async def transact(self, run: object) -> None:
-        ts = self.core.published_ts
-        snapshot = self.core.view_reader().snapshot(ts)
-        transaction = Transaction(
-            snapshot, load_catalog(snapshot), now_ms=ts / 1e6, random_bytes=self.rng.randbytes
-        )
-        run(transaction)  # type: ignore[operator]
-        body = transaction.commit_body(self.rng.randbytes(16), CallTrace(path="test"))
-        outcome = await self.core.commit(CommitRequest(transaction.reads, body, body.encode()))
-        assert isinstance(outcome, int), outcome
-
-    def digests(self) -> dict[str, str]:
-        """A digest of every index: keys, revisions and documents in order."""
-        ts = self.core.published_ts
-        snapshot = self.core.view_reader().snapshot(ts)
-        return {
-            f"{table.name}.{index.name}": digest_of(snapshot, index)
-            for table in load_catalog(snapshot).tables.values()
-            for index in table.indexes
-        }
-
-
-def digest_of(snapshot: object, index: Index) -> str:
-    digest, start = hashlib.sha256(), b""
-    while True:
-        rows = snapshot.scan(index.index_id, start, None, descending=False, limit=2_000)  # type: ignore[attr-defined]
-        for row in rows:
-            digest.update(b"%d %d %d|" % (len(row.key), row.revision_ts, row.size_bytes))
-            digest.update(row.key + row.document)
-        if len(rows) < 2_000:
-            return digest.hexdigest()
-        start = rows[-1].key + b"\x00"
 
 
 def create_indexes(transaction: Transaction) -> None:
@@ -82,7 +29,7 @@ def create_indexes(transaction: Transaction) -> None:
         transaction.insert("_index", row)
 
 
-def fill(rng: random.Random, count: int, ids: list[str]) -> object:
+def fill(rng: random.Random, count: int, ids: list[str]) -> Callable[[Transaction], None]:
     def run(transaction: Transaction) -> None:
         for _ in range(count):
             key = PREFIX + str(rng.randrange(10**6)) if rng.random() < 0.02 else str(rng.randrange(10**6))
@@ -91,7 +38,7 @@ def fill(rng: random.Random, count: int, ids: list[str]) -> object:
     return run
 
 
-def churn(rng: random.Random, ids: list[str]) -> object:
+def churn(rng: random.Random, ids: list[str]) -> Callable[[Transaction], None]:
     """Delete some documents and move the keys of others."""
 
     def run(transaction: Transaction) -> None:
@@ -112,7 +59,7 @@ def test_views_deleted_and_folded_again_hold_the_same_bytes(tmp_path: Path) -> N
     seed = 20261125
 
     async def scenario() -> None:
-        deployment, ids = Deployment(tmp_path, seed), []
+        deployment, ids = CoreDeployment(tmp_path, seed), []
         rng = deployment.rng
         await deployment.open()
         await deployment.transact(create_indexes)
@@ -133,7 +80,7 @@ def test_views_deleted_and_folded_again_hold_the_same_bytes(tmp_path: Path) -> N
     asyncio.run(scenario())
 
 
-def twin_digests(folder: Path, deployment: Deployment) -> dict[str, str]:
+def twin_digests(folder: Path, deployment: CoreDeployment) -> dict[str, str]:
     """The same digests from the in-memory fold of the same log."""
     view = MemoryView(CATALOG_TABLETS)
     for record in deployment.core.read_log():

@@ -1,0 +1,228 @@
+"""Starts that go on from a copy of the view (design D6): the same bytes as a fold of the whole log."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from actors.index_view import IndexView
+from functions.catalog import BACKFILLING, Index
+from functions.system.tables import index_row_id
+from functions.transaction import Transaction, index_fields
+from log import limits
+
+from ..support.core_deployment import CoreDeployment
+
+SEED = 20261126
+
+
+@pytest.fixture(autouse=True)
+def few_documents_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BACKFILL_DOCUMENTS_PER_STEP", 5)
+
+
+def write(rng: random.Random) -> Callable[[Transaction], None]:
+    """Some inserts, an overwrite, a delete."""
+
+    def run(transaction: Transaction) -> None:
+        ids = [transaction.insert("things", {"key": str(rng.randrange(50))}) for _ in range(5)]
+        table = transaction.catalog.tables["things"]
+        transaction.patch(table, ids[0], {"key": "moved"})
+        transaction.delete(table, ids[1])
+
+    return run
+
+
+def create_index(transaction: Transaction) -> None:
+    """An index over documents that are already there: the core's maintenance fills it."""
+    table = transaction.catalog.tables["things"]
+    index = Index(b"new-index-------", "by_key", (("key",), ("_creationTime",)), state=BACKFILLING)
+    transaction.insert_with_id(
+        transaction.catalog.tables["_index"], index_row_id(index.index_id), index_fields(table, index)
+    )
+
+
+def play(folder: Path, scene: Callable[[CoreDeployment], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        deployment = CoreDeployment(folder, SEED)
+        await deployment.open()
+        try:
+            await scene(deployment)
+        finally:
+            await deployment.close()
+
+    asyncio.run(whole())
+
+
+async def many_writes(deployment: CoreDeployment, count: int = 10) -> None:
+    for _ in range(count):
+        await deployment.transact(write(deployment.rng))
+
+
+async def checkpoint(deployment: CoreDeployment) -> int:
+    """Take one as the core's job does; returns the seq it covers."""
+    await asyncio.get_running_loop().run_in_executor(None, deployment.core._shard.take_checkpoint)
+    return deployment.core._shard.checkpoint_seq
+
+
+async def restart_without_view(deployment: CoreDeployment, *, keep_checkpoints: bool = True) -> None:
+    """What a power cut leaves: the view of an earlier boot, which is not trusted."""
+    await deployment.close()
+    for path in (deployment.folder / "views").iterdir():
+        if path.name != "checkpoints" or not keep_checkpoints:
+            shutil.rmtree(path)
+    await deployment.open()
+
+
+def test_a_start_from_a_checkpoint_folds_only_the_tail_and_holds_the_same_bytes(tmp_path: Path) -> None:
+    async def scene(deployment: CoreDeployment) -> None:
+        await many_writes(deployment)
+        covered = await checkpoint(deployment)
+        assert covered == deployment.core._shard.applied_seq > 0
+        await many_writes(deployment, 3)
+        before, end = deployment.digests(), deployment.core._shard.applied_seq
+        await restart_without_view(deployment)
+        assert deployment.core.records_replayed == end - covered
+        assert deployment.digests() == before
+        await restart_without_view(deployment, keep_checkpoints=False)
+        assert deployment.core.records_replayed > end
+        assert deployment.digests() == before, "the fold of the whole log says the same"
+
+    play(tmp_path, scene)
+
+
+def test_writes_go_on_while_the_copy_is_made_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end, copy = threading.Event(), threading.Event(), IndexView.copy_to
+
+    def slow_copy(view: IndexView, target: Path) -> None:
+        begun.set()
+        assert may_end.wait(30)
+        copy(view, target)
+
+    monkeypatch.setattr(IndexView, "copy_to", slow_copy)
+
+    async def scene(deployment: CoreDeployment) -> None:
+        await many_writes(deployment)
+        copying = asyncio.create_task(checkpoint(deployment))
+        await asyncio.get_running_loop().run_in_executor(None, begun.wait)
+        await many_writes(deployment, 3)
+        may_end.set()
+        covered = await copying
+        await many_writes(deployment, 3)
+        before, end = deployment.digests(), deployment.core._shard.applied_seq
+        await restart_without_view(deployment)
+        assert deployment.core.records_replayed == end - covered
+        assert deployment.digests() == before
+
+    play(tmp_path, scene)
+
+
+def test_an_index_made_after_the_checkpoint_is_whole_after_the_start(tmp_path: Path) -> None:
+    async def scene(deployment: CoreDeployment) -> None:
+        await many_writes(deployment)
+        await checkpoint(deployment)
+        await deployment.transact(create_index)
+        await _filled(deployment)
+        await many_writes(deployment, 2)
+        before = deployment.digests()
+        await restart_without_view(deployment)
+        assert deployment.digests() == before
+        assert "things.by_key" in before
+
+    play(tmp_path, scene)
+
+
+async def _filled(deployment: CoreDeployment) -> None:
+    """Until the maintenance has marked the new index as filled."""
+    while any(
+        index.state == BACKFILLING
+        for table in deployment.core._shard.catalog().tables.values()
+        for index in table.indexes
+    ):
+        assert deployment.failures == []
+        await asyncio.sleep(0.001)
+
+
+def test_none_is_taken_while_an_index_is_being_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(deployment: CoreDeployment) -> None:
+        await many_writes(deployment)
+        monkeypatch.setattr(deployment.core._shard, "fill_step", lambda table, index: False)
+        await deployment.transact(create_index)
+        assert await checkpoint(deployment) == 0
+        monkeypatch.undo()
+        await _filled(deployment)
+        assert await checkpoint(deployment) > 0
+
+    play(tmp_path, scene)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(tmp_path: Path) -> None:
+    async def scene(deployment: CoreDeployment) -> None:
+        await many_writes(deployment)
+        older = await checkpoint(deployment)
+        await many_writes(deployment)
+        newer = await checkpoint(deployment)
+        before, end = deployment.digests(), deployment.core._shard.applied_seq
+        (tmp_path / "views" / "checkpoints" / f"{newer:016d}" / "data.mdb").write_bytes(b"damage" * 1_000)
+        await restart_without_view(deployment)
+        assert deployment.core.records_replayed == end - older
+        assert deployment.digests() == before
+
+    play(tmp_path, scene)
+
+
+def test_a_checkpoint_of_another_log_is_not_used(tmp_path: Path) -> None:
+    async def another(deployment: CoreDeployment) -> None:
+        await many_writes(deployment)
+        await checkpoint(deployment)
+
+    async def scene(deployment: CoreDeployment) -> None:
+        await many_writes(deployment, 20)
+        before, end = deployment.digests(), deployment.core._shard.applied_seq
+        shutil.copytree(tmp_path / "theirs/views/checkpoints", tmp_path / "ours/views/checkpoints")
+        await restart_without_view(deployment)
+        assert deployment.core.records_replayed >= end
+        assert deployment.digests() == before
+
+    play(tmp_path / "theirs", another)
+    play(tmp_path / "ours", scene)
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    async def scene(deployment: CoreDeployment) -> None:
+        covered = []
+        for _ in range(limits.CHECKPOINTS_HELD_MAX + 2):
+            await many_writes(deployment, 1)
+            covered.append(await checkpoint(deployment))
+        kept = sorted(int(path.name) for path in (tmp_path / "views" / "checkpoints").iterdir())
+        assert kept == covered[-limits.CHECKPOINTS_HELD_MAX :]
+
+    play(tmp_path, scene)
+
+
+def test_the_core_takes_one_by_itself_when_enough_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CHECKPOINT_RECORDS", 10)
+    monkeypatch.setattr(limits, "CHECKPOINT_LOOK_SECONDS", 0.01)
+
+    async def scene(deployment: CoreDeployment) -> None:
+        await many_writes(deployment, 5)
+        assert deployment.core._shard.checkpoint_seq == 0
+        await many_writes(deployment, 10)
+        while deployment.core._shard.checkpoint_seq == 0:
+            assert deployment.failures == []
+            await asyncio.sleep(0.001)
+        assert deployment.core._shard.checkpoint_seq > 10
+
+    play(tmp_path, scene)

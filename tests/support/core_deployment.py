@@ -1,0 +1,68 @@
+"""A core on a folder without executors: its work is Python over a transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from actors.core import Core
+from functions.catalog import Index, load_catalog
+from functions.snapshot import SnapshotReader
+from functions.transaction import Transaction
+from log.committer import CommitRequest
+from log.record import CallTrace
+from log.sqlite_store import SqliteStore
+
+
+class CoreDeployment:
+    """A core on a folder, driven from Python; `transact` commits what a function did."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.rng = random.Random(seed)
+        self.failures: list[BaseException] = []
+
+    async def open(self) -> None:
+        store = SqliteStore(self.folder / "log")
+        self.core = Core(store, self.folder / "views", time.time_ns, self.failures.append)
+        await self.core.start()
+
+    async def close(self) -> None:
+        await self.core.stop()
+        assert self.failures == []
+
+    async def transact(self, run: Callable[[Transaction], None]) -> None:
+        ts = self.core.published_ts
+        snapshot = self.core.view_reader().snapshot(ts)
+        transaction = Transaction(
+            snapshot, load_catalog(snapshot), now_ms=ts / 1e6, random_bytes=self.rng.randbytes
+        )
+        run(transaction)
+        body = transaction.commit_body(self.rng.randbytes(16), CallTrace(path="test"))
+        outcome = await self.core.commit(CommitRequest(transaction.reads, body, body.encode()))
+        assert isinstance(outcome, int), outcome
+
+    def digests(self) -> dict[str, str]:
+        """A digest of every index: keys, revisions and documents in order."""
+        ts = self.core.published_ts
+        snapshot = self.core.view_reader().snapshot(ts)
+        return {
+            f"{table.name}.{index.name}": digest_of(snapshot, index)
+            for table in load_catalog(snapshot).tables.values()
+            for index in table.indexes
+        }
+
+
+def digest_of(snapshot: SnapshotReader, index: Index) -> str:
+    digest, start = hashlib.sha256(), b""
+    while True:
+        rows = snapshot.scan(index.index_id, start, None, descending=False, limit=2_000)
+        for row in rows:
+            digest.update(b"%d %d %d|" % (len(row.key), row.revision_ts, row.size_bytes))
+            digest.update(row.key + row.document)
+        if len(rows) < 2_000:
+            return digest.hexdigest()
+        start = rows[-1].key + b"\x00"
