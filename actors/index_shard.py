@@ -73,11 +73,12 @@ class IndexShard:
             log_seq=end.seq,
         )
         self._view.begin_use()
+        undo_from_ts = end.ts - limits.UNDO_SECONDS * NANOSECONDS
         folded = 0
         to_fill: set[bytes] = set()
         for batch in _batches(store.read_from(state.applied_seq + 1)):
             folds = [_fold_of(record) for record in batch]
-            self._view.apply_batch(folds)
+            self._view.apply_batch(folds, with_undo=folds[-1][1] > undo_from_ts)
             to_fill.update(index_id for fold in folds for index_id in _created_unfilled(fold[3]))
             folded += len(batch)
         if to_fill:

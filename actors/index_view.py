@@ -8,7 +8,7 @@ still had every write of ours).
 
 Here is the writer; view_reader.py reads, view_layout.py knows the bytes, view_environment.py opens.
 
-Read in this order: apply_batch, _apply_write, prune; then ViewSnapshot.scan.
+Read in this order: apply_batch, _put_with_undo, prune; then ViewSnapshot.scan.
 """
 
 from __future__ import annotations
@@ -67,22 +67,26 @@ class IndexView:
         """Fold one record; the next one of the log, or nothing is applied."""
         self.apply_batch([(seq, ts, crc, writes)])
 
-    def apply_batch(self, commits: list[tuple[int, int, int, tuple[DocumentWrite, ...]]]) -> None:
-        """Fold consecutive records in one transaction."""
+    def apply_batch(
+        self, commits: list[tuple[int, int, int, tuple[DocumentWrite, ...]]], *, with_undo: bool = True
+    ) -> None:
+        """Fold consecutive records in one transaction. Without undo, only timestamps from the last one on
+        can be read afterwards: for what is older than the undo window anyway."""
         opened, state = self._opened, self.state
+        put = self._put_with_undo if with_undo else self._put
         with opened.environment.begin(write=True) as transaction:
             for seq, ts, crc, writes in commits:
                 invariant(seq == state.applied_seq + 1, "a view follows the log without holes", seq=seq)
                 invariant(ts > state.applied_ts, "a view never goes back", ts=ts, at=state.applied_ts)
                 for write in writes:
-                    self._apply_write(transaction, ts, write)
+                    put(transaction, ts, write)
                 if any(write.tablet_id in self._catalog_tablets for write in writes):
                     transaction.put(CATALOG_KEY + CATALOG_TS.pack(ts), b"", db=opened.meta)
-                state = ViewState(seq, ts, crc, state.min_ts)
+                state = ViewState(seq, ts, crc, state.min_ts if with_undo else ts)
             transaction.put(STATE_KEY, state.pack(), db=opened.meta)
         self.state = state  # AFTER the transaction committed
 
-    def _apply_write(self, transaction: ViewTransaction, ts: int, write: DocumentWrite) -> None:
+    def _put_with_undo(self, transaction: ViewTransaction, ts: int, write: DocumentWrite) -> None:
         current, undo = self._opened.current, self._opened.undo
         for index_id, old_key, new_key in write.keys:
             if old_key is not None and old_key != new_key:
@@ -98,6 +102,16 @@ class IndexView:
                 transaction.put(pack_undo_key(index_id, ts, new_key), pack_undo(new_key, previous), db=undo)
                 row = pack_row(new_key, ts, write.size_bytes, write.document or b"")
                 transaction.put(physical, row, db=current)
+
+    def _put(self, transaction: ViewTransaction, ts: int, write: DocumentWrite) -> None:
+        current = self._opened.current
+        for index_id, old_key, new_key in write.keys:
+            if old_key is not None and old_key != new_key:
+                transaction.delete(index_id + stored_key(old_key), db=current)
+            if new_key is not None:
+                invariant(write.document is not None, "a deleted document has no new key", ts=ts)
+                row = pack_row(new_key, ts, write.size_bytes, write.document or b"")
+                transaction.put(index_id + stored_key(new_key), row, db=current)
 
     def insert_backfilled(self, index_id: bytes, entries: list[tuple[bytes, Row]]) -> None:
         """Add entries of documents that were there before their index: no undo, for the index answers

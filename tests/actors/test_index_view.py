@@ -90,6 +90,28 @@ class World:
         return start, end
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_view_folded_without_undo_answers_from_there_on_and_nothing_before(
+    tmp_path: Path, seed: int
+) -> None:
+    world = World(tmp_path / "view", seed)
+    reader, apply = ViewReader(tmp_path / "view"), world.view.apply_batch
+    world.view.apply_batch = lambda commits: apply(commits, with_undo=False)  # type: ignore[method-assign,assignment]
+    for _ in range(20):
+        world.commit()
+    base_ts = world.seq * 10
+    world.view.apply_batch = apply  # type: ignore[method-assign]
+    for _ in range(5):
+        world.commit()
+    for ts in range(base_ts, world.seq * 10 + 1, 5):
+        for index_id in INDEXES:
+            ours, theirs = reader.snapshot(ts), world.twin.snapshot(ts)
+            found = ours.scan(index_id, b"", None, descending=False, limit=100)
+            assert found == theirs.scan(index_id, b"", None, descending=False, limit=100), (seed, ts)
+    with pytest.raises(BackendError):
+        reader.snapshot(base_ts - 1).get(INDEXES[0], KEYS[0])
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_every_read_at_every_timestamp_equals_the_twin(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path / "view", seed)
