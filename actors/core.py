@@ -16,8 +16,9 @@ Messages (method: arguments -> answer):
     unregister: keys              -> none
     locate:                       -> the folder of the view that executors read in place
     listen:                       -> published ts; then pushes
-                                     stream(published ts, [[key, ts, reason], ...])
+                                     stream(published ts, [[key, ts, source, index id, written key], ...])
     latest_ts:                    -> ts
+    index_names: index ids        -> ["table.index" | None, ...]
     status: / arm: label, passes  -> for operators and tests
 """
 
@@ -73,8 +74,8 @@ class Core:
         self.records_replayed = 0
 
     async def start(self) -> None:
+        epoch = self._store.claim_epoch()  # BEFORE the view catches up: nobody else appends from here on
         self.records_replayed = self._shard.catch_up(self._store)
-        epoch = self._store.claim_epoch()
         end = self._store.end()
         recent = _recent_commits(self._store, end.seq, self._now_ns())
         committer = Committer(end, epoch, CATALOG_TABLETS, self._now_ns(), recent)
@@ -87,7 +88,8 @@ class Core:
         await self._log.flush()
         if end.seq == 0:
             await self._bootstrap()
-        for job in (self._prune_forever, self._checkpoint_forever, self._maintenance.run):
+        jobs = (self._prune_forever, self._sweep_forever, self._checkpoint_forever, self._maintenance.run)
+        for job in jobs:
             self._tasks.append(asyncio.create_task(self._guarded(job)))
 
     async def stop(self) -> None:
@@ -136,6 +138,8 @@ class Core:
             return str(self._shard.view_folder)
         if method == "latest_ts":
             return self._log.published_ts
+        if method == "index_names":
+            return self._index_names(arguments[0])
         if method == "status":
             return self.status()
         if method == "arm":
@@ -213,7 +217,7 @@ class Core:
             for hit in self._subscriptions.advance(commit.ts, source, commit.body.writes):
                 client, key = self._owner_of.pop(hit.subscriber)
                 del self._numbers_of[client][key]
-                hits.setdefault(client, []).append([key, hit.ts, hit.source])
+                hits.setdefault(client, []).append([key, hit.ts, hit.source, hit.index_id, hit.key])
             if _writes_catalog(commit):
                 self._maintenance.wake()
         for client, invalidations in hits.items():
@@ -256,6 +260,14 @@ class Core:
             **self._shard.statistics(),
         }
 
+    def _index_names(self, index_ids: Sequence[bytes]) -> list[str | None]:
+        names = {
+            index.index_id: f"{table.name}.{index.name}"
+            for table in self._shard.catalog().tables.values()
+            for index in table.indexes
+        }
+        return [names.get(index_id) for index_id in index_ids]
+
     async def _bootstrap(self) -> None:
         begin_ts = self._log.published_ts
         body = bootstrap_body(begin_ts, float(self._now_ns() // 1_000_000))
@@ -268,6 +280,14 @@ class Core:
             await asyncio.sleep(limits.PRUNE_SECONDS)
             while self._shard.prune(self._now_ns()):
                 await asyncio.sleep(0)
+
+    async def _sweep_forever(self) -> None:
+        """Entries of dropped indexes go when no snapshot can ask for them any more."""
+        while True:
+            await asyncio.sleep(limits.SWEEP_SECONDS)
+            for index_id in self._shard.unreachable_indexes():
+                while not self._shard.remove_index(index_id):
+                    await asyncio.sleep(0)
 
     async def _checkpoint_forever(self) -> None:
         while True:

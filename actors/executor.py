@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +21,12 @@ from typing import Any
 import orjson
 
 from actors.calls import Ended, RunCall, outcome_fields
+from actors.function_runs import run_mutation, run_query
 from actors.node_reader import NodeReader
 from actors.runtime import Client, Peer
-from actors.session_requests import record_outcome, recorded_outcome
 from actors.transactor import Attempt, Done, Transactor
-from functions.determinism import CallClock
 from functions.images import Images
-from functions.invocation import Invocation, Runner, RunOutcome
+from functions.invocation import Runner, RunOutcome
 from functions.isolate import Engine
 from functions.outcome import JsError
 from functions.path import FunctionPath, parse_function_path
@@ -56,15 +54,20 @@ class ExecutorSettings:
         return {"CONVEX_CLOUD_URL": self.cloud_origin, "CONVEX_SITE_URL": self.site_origin}
 
 
+def runner_of(engine: Engine, settings: ExecutorSettings) -> Runner:
+    """What runs the deployment's functions: now, or once more from the log."""
+    images = Images(engine, settings.system_environment)
+    deployment = {"name": settings.instance_name, "region": None, "class": "self-hosted"}
+    return Runner(engine, images, CursorCodec(settings.instance_secret), deployment)
+
+
 class Executor:
     """actors.runtime.Actor. `connect` gives it a core, again after the core was replaced."""
 
     def __init__(self, engine: Engine, settings: ExecutorSettings, now_ns: Callable[[], int]) -> None:
         self._engine, self._settings, self._now_ns = engine, settings, now_ns
         self._codec = CursorCodec(settings.instance_secret)
-        self._images = Images(engine, settings.system_environment)
-        deployment = {"name": settings.instance_name, "region": None, "class": "self-hosted"}
-        self._runner = Runner(engine, self._images, self._codec, deployment)
+        self._runner = runner_of(engine, settings)
         self._reader = NodeReader()
         self._transactor = Transactor(self._reader, now_ns)
         self.calls_run = 0
@@ -122,25 +125,13 @@ class Executor:
         return function.udf_type if function is not None else "Query"
 
     async def _run_query(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
-        attempt = await self._begin_reading(ts)
-        transaction = attempt.transaction
-        outcome = self._runner.run(transaction, _invocation(call, path), attempt.seed, attempt.clock.now_ms)
-        return Ended(outcome, transaction.begin_ts, transaction.reads.encode())
+        return run_query(self._runner, call, path, await self._begin_reading(ts))
 
     async def _run_mutation(self, call: RunCall, path: FunctionPath) -> Ended:
         """Run and commit, again from a newer snapshot when something it read was overwritten."""
 
         def work(attempt: Attempt) -> Done[Ended]:
-            transaction, clock, seed = attempt.transaction, attempt.clock, attempt.seed
-            recorded = recorded_outcome(transaction, call)
-            if recorded is not None:
-                return Done(recorded)
-            outcome = self._runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
-            ended = Ended(outcome, transaction.begin_ts)
-            if outcome.error is not None:
-                return Done(ended)
-            record_outcome(transaction, call, outcome)
-            return Done(ended, _trace_of(call, seed, clock, outcome) if transaction.has_writes else None)
+            return run_mutation(self._runner, call, path, attempt)
 
         attempts_max = limits.MUTATION_ATTEMPTS_MAX
         ended, ts = await self._transactor.transact(
@@ -212,7 +203,13 @@ class Executor:
             answered = run(transaction, self._system_context()), transaction.begin_ts
             if not transaction.has_writes:
                 return Done(answered)
-            trace = CallTrace(path=source, identity="system", seed=attempt.seed, now_ms=clock.now_ms)
+            trace = CallTrace(
+                path=source,
+                identity="system",
+                seed=attempt.seed,
+                now_ms=clock.now_ms,
+                creation_ms=clock.creation_ms,
+            )
             return Done(answered, trace)
 
         attempts_max = limits.SYSTEM_ATTEMPTS_MAX
@@ -230,32 +227,3 @@ class Executor:
             random_bytes=os.urandom,
             codec=self._codec,
         )
-
-
-def _invocation(call: RunCall, path: FunctionPath) -> Invocation:
-    identity = call.identity
-    return Invocation(
-        path=path,
-        udf_type=call.udf_type,
-        args=call.args,
-        identity=identity,
-        component=call.component,
-        request_id=call.request_id,
-        journal_end=call.journal,
-        may_call_internal=identity.is_admin,
-    )
-
-
-def _trace_of(call: RunCall, seed: bytes, clock: CallClock, outcome: RunOutcome) -> CallTrace:
-    return CallTrace(
-        path=call.path,
-        component=call.component,
-        args=call.args,
-        identity=call.identity_kind,
-        identity_attributes=call.identity_attributes,
-        seed=seed,
-        now_ms=clock.now_ms,
-        outcome_crc=zlib.crc32(outcome.value or b""),
-        session_id=call.session_id,
-        session_request=call.session_request,
-    )

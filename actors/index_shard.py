@@ -75,14 +75,11 @@ class IndexShard:
         self._view.begin_use()
         undo_from_ts = end.ts - limits.UNDO_SECONDS * NANOSECONDS
         folded = 0
-        to_fill: set[bytes] = set()
-        for batch in _batches(store.read_from(state.applied_seq + 1)):
-            folds = [_fold_of(record) for record in batch]
+        for folds, created in _batches(store.read_from(state.applied_seq + 1)):
             self._view.apply_batch(folds, with_undo=folds[-1][1] > undo_from_ts)
-            to_fill.update(index_id for fold in folds for index_id in _created_unfilled(fold[3]))
-            folded += len(batch)
-        if to_fill:
-            self._fill_now(to_fill)
+            # At once, so that moves of keys after it find what they move, and their undo is right.
+            self._fill_now(created)
+            folded += len(folds)
         return folded
 
     def follow(self, commits: Sequence[Commit]) -> None:
@@ -102,6 +99,25 @@ class IndexShard:
         checkpoint = self._checkpoints.take(self._view)
         if checkpoint is not None:
             self.checkpoint_seq = checkpoint.state.applied_seq
+
+    def unreachable_indexes(self) -> list[bytes]:
+        """Indexes with entries that no catalog can name any more, neither the newest nor one inside the
+        undo window. They were dropped, and ids are never used again."""
+        min_ts = self._view.state.min_ts
+        if min_ts == 0:
+            return []  # nothing is forgotten yet
+        catalogs = self.catalog(), load_catalog(self.reader().snapshot(min_ts))
+        named = {
+            index.index_id
+            for catalog in catalogs
+            for table in catalog.tables.values()
+            for index in table.indexes
+        }
+        return [index_id for index_id in self._view.index_ids() if index_id not in named]
+
+    def remove_index(self, index_id: bytes) -> bool:
+        """Remove the next entries of an unreachable index; True when none is left."""
+        return self._view.remove_index(index_id)
 
     def reader(self) -> ViewReader:
         if self._reader is None:
@@ -145,8 +161,8 @@ class IndexShard:
         return False
 
     def _fill_now(self, index_ids: set[bytes]) -> None:
-        """After a replay: an index that was filled in an earlier life must be whole before it serves."""
-        for table in self.catalog().tables.values():
+        """In a replay: an index that was filled in an earlier life must be whole before it serves."""
+        for table in self.catalog().tables.values() if index_ids else ():
             for index in table.indexes:
                 if index.index_id in index_ids:
                     while not self.fill_step(table, index):
@@ -199,15 +215,17 @@ def _drop_all_but(folder: Path, kept: int) -> None:
             shutil.rmtree(path)
 
 
-def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
-    batch: list[Record] = []
+def _batches(records: Iterator[Record]) -> Iterator[tuple[list[_Fold], set[bytes]]]:
+    """What to fold together, and the indexes made by the last record of it over what is there already."""
+    batch: list[_Fold] = []
     for record in records:
-        batch.append(record)
-        if len(batch) == _REPLAY_RECORDS_PER_BATCH:
-            yield batch
+        batch.append(_fold_of(record))
+        created = set(_created_unfilled(batch[-1][3]))
+        if created or len(batch) == _REPLAY_RECORDS_PER_BATCH:
+            yield batch, created
             batch = []
     if batch:
-        yield batch
+        yield batch, set()
 
 
 def _created_unfilled(writes: tuple[DocumentWrite, ...]) -> Iterator[bytes]:

@@ -27,14 +27,16 @@ from actors.view_environment import (
     iterate_prefix,
     open_shared,
 )
-from actors.view_layout import pack_row, pack_undo, pack_undo_key, stored_key, unpack_undo_key
+from actors.view_layout import INDEX_ID_BYTES, pack_row, pack_undo, pack_undo_key, stored_key, unpack_undo_key
 from actors.view_reader import ViewReader
 from functions.snapshot import Row
 from log.invariant import invariant
+from log.limits import VIEW_KEY_BYTES_MAX
 from log.record import DocumentWrite
 
 VIEW_FORMAT = 1
 _PRUNE_ENTRIES_MAX = 2_000
+_REMOVE_ENTRIES_MAX = 1_000
 
 
 def read_boot_id() -> str:
@@ -153,6 +155,28 @@ class IndexView:
         marks = [key for key, _ in iterate_prefix(transaction, self._opened.meta, CATALOG_KEY)]
         for key in [mark for mark in marks if mark <= limit][:-1]:
             transaction.delete(key, db=self._opened.meta)
+
+    def index_ids(self) -> list[bytes]:
+        """Every index that has an entry."""
+        opened, found = self._opened, list[bytes]()
+        with opened.environment.begin() as transaction, transaction.cursor(db=opened.current) as cursor:
+            present = cursor.first()
+            while present:
+                found.append(cursor.key()[:INDEX_ID_BYTES])
+                present = cursor.set_range(found[-1] + b"\xff" * (VIEW_KEY_BYTES_MAX - INDEX_ID_BYTES))
+        return found
+
+    def remove_index(self, index_id: bytes) -> bool:
+        """Remove the next entries of an index that no snapshot can name any more; True when none is left."""
+        begin = self._opened.environment.begin
+        with begin(write=True) as transaction, transaction.cursor(db=self._opened.current) as cursor:
+            present = cursor.set_range(index_id)
+            for _ in range(_REMOVE_ENTRIES_MAX):
+                if not present or not cursor.key().startswith(index_id):
+                    return True
+                cursor.delete()
+                present = bool(cursor.key())  # empty behind the last entry
+        return False
 
     def statistics(self) -> dict[str, int]:
         with self._opened.environment.begin() as transaction:

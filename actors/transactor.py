@@ -102,14 +102,7 @@ class Transactor:
 
     def begin(self, snapshot: SnapshotReader, *, is_read_only: bool) -> Attempt:
         clock, seed = CallClock.at(self._now_ns(), snapshot.ts), os.urandom(SEED_BYTES)
-        transaction = Transaction(
-            snapshot,
-            self._reader.catalog(snapshot),
-            now_ms=clock.creation_ms,
-            random_bytes=SeededBytes(seed, b"ids"),
-            is_read_only=is_read_only,
-        )
-        return Attempt(transaction, clock, seed)
+        return attempt_at(snapshot, self._reader.catalog(snapshot), clock, seed, is_read_only=is_read_only)
 
     async def transact(
         self,
@@ -179,7 +172,9 @@ class Transactor:
         except ConnectionLost:
             await changed.wait()
             return None
-        commits = tuple((ts, CommitBody.decode(body)) for ts, body in bodies)
+        # On the way here some of them became durable, and need not be decoded.
+        published_ts = max(published_ts, self._reader.published_ts)
+        commits = tuple((ts, CommitBody.decode(body)) for ts, body in bodies if ts > published_ts)
         return Turn(ticket, epoch, published_ts, commits)
 
     def _give_back(self, turn: Turn | None) -> None:
@@ -234,6 +229,20 @@ class Transactor:
             await asyncio.sleep(self._random.random() * seconds_max)
         if attempt > 0:
             await self._reader.wait_published(loss.ts)
+
+
+def attempt_at(
+    snapshot: SnapshotReader, catalog: Catalog, clock: CallClock, seed: bytes, *, is_read_only: bool
+) -> Attempt:
+    """The attempt that clock and seed make of a snapshot: the first time, and when it is replayed."""
+    transaction = Transaction(
+        snapshot,
+        catalog,
+        now_ms=clock.creation_ms,
+        random_bytes=SeededBytes(seed, b"ids"),
+        is_read_only=is_read_only,
+    )
+    return Attempt(transaction, clock, seed)
 
 
 class HotCalls:

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
     data_folder: Path = Field(DATA_FOLDER_DEFAULT, validation_alias="TIDELOG_DATA")
+    log_url: str = Field("", validation_alias="TIDELOG_LOG", repr=False)  # it may hold a password
     host: str = Field("127.0.0.1", validation_alias="TIDELOG_HOST")
     port: int = Field(3210, validation_alias="TIDELOG_PORT")
     site_port: int = Field(3211, validation_alias="TIDELOG_SITE_PORT")

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -22,8 +22,8 @@ from actors.runtime import Actor, Client, ConnectionLost, PushHandler
 from cluster.backend import ClusterBackend
 from cluster.data_folder import StartRefused
 from cluster.processes import memory_bytes
+from cluster.stores import open_log_store
 from cluster.transport import ActorServer, SocketPeer, connect
-from log.errors import internal_server_error
 
 _logger = logging.getLogger(__name__)
 _RECONNECT_SECONDS = 0.1
@@ -48,6 +48,7 @@ class HostConfig:
     cloud_origin: str
     site_origin: str
     redact_errors: bool
+    log_url: str = field(default="", repr=False)  # empty: in the data folder. It may hold a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class Link:
 class _StatusActor:
     """Adds to an actor's answers what only the process knows."""
 
-    def __init__(self, actor: Actor | None, role: str) -> None:
+    def __init__(self, actor: Actor, role: str) -> None:
         self._actor, self._role = actor, role
         self.server: ActorServer | None = None
 
@@ -157,10 +158,8 @@ class _StatusActor:
         if method == "ping":
             return None
         if method != "status":
-            if self._actor is None:
-                raise internal_server_error()
             return await self._actor.handle(client, method, arguments)
-        facts = await self._actor.handle(client, method, arguments) if self._actor is not None else {}
+        facts = await self._actor.handle(client, method, arguments)
         frames_in, frames_out = self.server.frames() if self.server is not None else (0, 0)
         own = {
             "role": self._role,
@@ -172,11 +171,10 @@ class _StatusActor:
         return {**facts, **own}
 
     def disconnected(self, client: Client) -> None:
-        if self._actor is not None:
-            self._actor.disconnected(client)
+        self._actor.disconnected(client)
 
 
-async def _serve(actor: Actor | None, config: HostConfig) -> tuple[ActorServer, Address]:
+async def _serve(actor: Actor, config: HostConfig) -> tuple[ActorServer, Address]:
     status = _StatusActor(actor, config.role)
     server = ActorServer(status, config.instance_secret, stop_process)
     status.server = server
@@ -190,10 +188,8 @@ class CoreHost:
         self._config = config
 
     async def start(self) -> Address:
-        from log.sqlite_store import SqliteStore
-
         data = Path(self._config.data_folder)
-        store = SqliteStore(data / "log")
+        store = open_log_store(self._config.log_url, data / "log")
         check_clock(time.time_ns(), store.end().ts)
         self._core = Core(store, data / "views", time.time_ns, stop_process)
         await self._core.start()
@@ -243,6 +239,7 @@ class GatewayHost:
         self._up: dict[str, SocketPeer] = {}
 
     async def start(self) -> Address:
+        from cluster.gateway_questions import GatewayQuestions
         from gateway.backend import GatewaySettings
         from gateway.server import GatewayServer
 
@@ -257,7 +254,7 @@ class GatewayHost:
         )
         self._gateway = GatewayServer(self._backend, settings, config.host, config.port, config.site_port)
         self._core_link = Link(config.instance_secret, self._backend.pushed, self._backend.set_core)
-        self._status_server, address = await _serve(None, config)
+        self._status_server, address = await _serve(GatewayQuestions(self._gateway), config)
         self._is_serving = False
         return address
 

@@ -46,9 +46,10 @@ class ActorProcess:
     def start(self) -> tuple[int, Address]:
         """Host the role; returns (pid, address). A second start in one process answers the same."""
         if self._host is None:
-            self._loop = _loop_in_thread()
-            self._host = make_host(self._config)
-            self._address = self._run(self._host.start())
+            self._loop = self._loop or _loop_in_thread()
+            host = make_host(self._config)
+            self._address = self._run(host.start())
+            self._host = host  # AFTER its start: one that failed (the log's server is away) is made again
             gc.collect()
             gc.freeze()  # what start-up made lives as long as the process: do not walk it again
             gc.set_threshold(*_GC_THRESHOLDS)
@@ -153,7 +154,12 @@ class RayActor:
 
     async def start(self) -> None:
         """Start, or start again after Ray replaced the process; waits until it answers."""
-        pid, address = await self._handle.start.remote()
+        from ray.exceptions import RayTaskError
+
+        try:
+            pid, address = await self._handle.start.remote()
+        except RayTaskError as failure:
+            raise failure.cause from None  # a refusal as it was raised, without its way through Ray
         self.process, self.address = identify(pid), tuple(address)
 
     async def set_peers(self, peers: Peers) -> None:

@@ -191,6 +191,7 @@ class Supervisor:
             cloud_origin=settings.cloud_origin_in_use,
             site_origin=settings.site_origin_in_use,
             redact_errors=settings.redact_errors,
+            log_url=settings.log_url,
         )
 
     def _write_running(self) -> None:

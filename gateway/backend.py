@@ -74,11 +74,14 @@ class Invalidated:
 
 @dataclass(frozen=True, slots=True)
 class Invalidation:
-    """The subscription `key` was hit by the commit at `ts` and is gone; `reason` says by what."""
+    """The subscription `key` was hit by the commit at `ts` and is gone; `reason` is the path of the function
+    that wrote, and `written_key` what it wrote in an index (None: the catalog, or a restart)."""
 
     key: int
     ts: int
     reason: str
+    index_id: bytes | None = None
+    written_key: bytes | None = None
 
 
 StreamListener = Callable[[int, Sequence[Invalidation]], None]

@@ -21,20 +21,18 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from gateway.backend import Backend, FunctionCall, GatewaySettings, Invalidated, Invalidation
+from gateway.evaluation import Answer, Evaluation, EvaluationDone, Waiter
 from gateway.function_log import FunctionLog
+from gateway.rerun_log import RerunLog
 from gateway.results import Holder, QueryKey, QueryResult, ResultCache, query_result
-from gateway.sync_events import ComputeTransition, QueryToEvaluate
+from gateway.sync_events import ComputeTransition
 from log import errors
-from log.errors import BackendError, ErrorKind
+from log.errors import BackendError
 from log.identity import Identity
 from log.invariant import InvariantViolation
-from log.limits import GATEWAY_QUERY_QUEUE_LENGTH_MAX, GATEWAY_QUERY_RUNS_MAX, SOCKET_QUERIES_RUNNING_MAX
+from log.limits import GATEWAY_QUERY_QUEUE_LENGTH_MAX, GATEWAY_QUERY_RUNS_MAX
 
 logger = logging.getLogger(__name__)
-
-Answer = QueryResult | BackendError
-Waiter = Callable[[Answer], None]
-EvaluationDone = Callable[[int, tuple[tuple[int, Answer], ...]], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +74,8 @@ class QueryRunner:
         self._running: set[asyncio.Task[None]] = set()
         self._waiting: set[asyncio.Task[None]] = set()
         self._stream_waiters: list[asyncio.Future[None]] = []
+        self._watched: dict[int, QueryKey] = {}  # by registration, for the reasons
+        self.reruns = RerunLog()
         self.runs_started = 0
         backend.listen(self._stream_advanced)
 
@@ -92,12 +92,20 @@ class QueryRunner:
     def _stream_advanced(self, covered_ts: int, invalidations: Sequence[Invalidation]) -> None:
         """First close every interval, then tell the holders: none may be shown a result that just ended."""
         self._covered_ts = max(self._covered_ts, covered_ts)
+        self._note_reasons(invalidations)
         for holder in self._cache.invalidate(invalidations):
             holder.result_invalidated()
         waiters, self._stream_waiters = self._stream_waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _note_reasons(self, invalidations: Sequence[Invalidation]) -> None:
+        now_seconds = time.time()
+        for invalidation in invalidations:
+            query = self._watched.pop(invalidation.key, None)
+            if query is not None and self._cache.is_held(invalidation.key):
+                self.reruns.add(query, invalidation, now_seconds)
 
     async def wait_stream(self, timeout_seconds: float) -> None:
         """Return when the stream moves, or after the timeout."""
@@ -119,7 +127,7 @@ class QueryRunner:
 
         Calls exactly one of `done` and `failed`, once, perhaps before it returns.
         """
-        evaluation = _Evaluation(self, request, client_version, holder, done, failed)
+        evaluation = Evaluation(self, request, client_version, holder, done, failed)
         if self.covered_ts >= request.min_ts:
             evaluation.start()
         else:
@@ -265,14 +273,16 @@ class QueryRunner:
         registration = next(self._registrations)
         # Tracked BEFORE asking: the announcement of its end may be handled before we see the answer.
         self._cache.track(result, registration)
+        self._watched[registration] = run.key
         try:
             answer = await self._backend.register(registration, result.outcome.reads, result.valid_from)
         except BaseException:
+            self._watched.pop(registration, None)
             self._cache.untrack(result, result.valid_from + 1)
             raise
         if isinstance(answer, Invalidated):
+            self._watched.pop(registration, None)
             self._cache.untrack(result, answer.ts)
-            return
 
     def _finish(self, run: _Run, answer: Answer) -> None:
         """Hand the answer to everyone who waits. Holds first: the first waiter may cause releases."""
@@ -301,6 +311,8 @@ class QueryRunner:
 
     def _undo_dropped(self) -> None:
         if dropped := self._cache.drain_dropped():
+            for registration in dropped:
+                self._watched.pop(registration, None)
             self._backend.unregister(dropped)
 
     def _start_when_covered(
@@ -328,71 +340,3 @@ def _answer_early(run: _Run, answer: Answer) -> None:
     waiters, run.early = run.early, []
     for waiter in waiters:
         waiter(answer)
-
-
-class _Evaluation:
-    """One session's queries at one ts. At most SOCKET_QUERIES_RUNNING_MAX of them wait for runs at a time."""
-
-    __slots__ = ("_client_version", "_done", "_error", "_failed", "_holder", "_in_flight", "_pending",
-                 "_pumping", "_request", "_results", "_runner", "_ts")  # fmt: skip
-
-    def __init__(
-        self,
-        runner: QueryRunner,
-        request: ComputeTransition,
-        client_version: str,
-        holder: Holder,
-        done: EvaluationDone,
-        failed: Callable[[BackendError], None],
-    ) -> None:
-        self._runner, self._request, self._client_version = runner, request, client_version
-        self._holder, self._done, self._failed = holder, done, failed
-        self._ts = 0
-        self._pending: deque[QueryToEvaluate] = deque()
-        self._results: list[tuple[int, Answer]] = []
-        self._in_flight = 0
-        self._error: BackendError | None = None
-        self._pumping = False
-
-    def start(self) -> None:
-        self._ts = ts = self._runner.covered_ts
-        for query in self._request.queries:
-            if query.held is None or not query.held.covers(ts):
-                self._pending.append(query)
-        self._pump()
-
-    def _pump(self) -> None:
-        if self._pumping:
-            return  # a query was answered from the cache: the loop below goes on
-        self._pumping = True
-        while self._pending and self._error is None and self._in_flight < SOCKET_QUERIES_RUNNING_MAX:
-            query = self._pending.popleft()
-            self._in_flight += 1
-            self._runner.subscribe(
-                query.key,
-                self._request.identity,
-                query.held,
-                self._ts,
-                self._client_version,
-                self._holder,
-                lambda answer, query_id=query.query_id: self._answered(query_id, answer),  # type: ignore[misc]
-            )
-        self._pumping = False
-        if self._in_flight == 0:
-            self._end()
-
-    def _answered(self, query_id: int, answer: Answer) -> None:
-        self._in_flight -= 1
-        if isinstance(answer, BackendError) and answer.kind is not ErrorKind.FEATURE_UNAVAILABLE:
-            self._error = answer
-        else:
-            self._results.append((query_id, answer))
-        self._pump()
-
-    def _end(self) -> None:
-        if self._error is None:
-            self._done(self._ts, tuple(self._results))
-            return
-        held = [answer for _, answer in self._results if isinstance(answer, QueryResult)]
-        self._runner.release(held, self._holder)
-        self._failed(self._error)

@@ -178,6 +178,11 @@ class ResultCache:
             told.update(dict.fromkeys(result.holders))
         return list(told)
 
+    def is_held(self, registration: int) -> bool:
+        """Whether somebody shows the result registered so."""
+        result = self._by_registration.get(registration)
+        return result is not None and bool(result.holders)
+
     def hold(self, result: QueryResult, holder: Holder) -> None:
         result.holders[holder] = result.holders.get(holder, 0) + 1
 

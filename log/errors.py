@@ -371,3 +371,21 @@ def port_taken(host: str, port: int) -> BackendError:
         "PortTaken",
         f"Port {port} on {host} is already in use. Stop the other program or choose another port.",
     )
+
+
+# --- the log in a PostgreSQL server -------------------------------------------------------------------
+
+
+def log_server_away(where: str, seconds: float, why: str) -> BackendError:
+    """`seconds` = how long it was waited for; 0 at a start, which does not wait."""
+    waited = f" for {seconds:g} s" if seconds else ""
+    return BackendError(
+        ErrorKind.OPERATIONAL,
+        "LogServerAway",
+        f"{where}, which keeps the log, could not be used{waited}: {why}. "
+        "Bring it back, or correct TIDELOG_LOG.",
+    )
+
+
+def log_server_unfit(where: str, why: str) -> BackendError:
+    return BackendError(ErrorKind.OPERATIONAL, "LogServerUnfit", f"{where} cannot keep the log: {why}.")

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
+from operator import attrgetter
+from typing import Any
 
 import msgpack
 
@@ -48,7 +50,7 @@ class Record:
         invariant(self.crc == expected, "a record carries the crc of its content and place", seq=self.seq)
 
 
-def chain_crc(previous_crc: int, seq: int, ts: int, epoch: int, kind: RecordKind, body: bytes) -> int:
+def chain_crc(previous_crc: int, seq: int, ts: int, epoch: int, kind: int, body: bytes) -> int:
     head = _HEAD.pack(RECORD_FORMAT, kind, seq, ts, epoch)
     return zlib.crc32(body, zlib.crc32(head, previous_crc))
 
@@ -108,6 +110,10 @@ class CallTrace:
     reads_crc: int = 0
     session_id: str | None = None
     session_request: int | None = None
+    # Later additions come last and have defaults, so that older records still decode.
+    creation_ms: float = 0.0  # base of creation times; 0 = recorded before it was kept
+    request_id: str = ""
+    logs_crc: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,28 +124,28 @@ class CommitBody:
     call_id: bytes
     trace: CallTrace
     writes: tuple[DocumentWrite, ...]
+    blanks: tuple[int, ...] = ()
+    """Offsets in the encoding where the commit's own ts belongs (log/commit_ts.py); nearly always none."""
 
     def encode(self) -> bytes:
-        trace = self.trace
-        return msgpack.packb(
-            (
-                self.begin_ts,
-                self.call_id,
-                tuple(getattr(trace, name) for name in _TRACE_FIELDS),
-                tuple(
-                    (w.tablet_id, w.document_id, w.previous_ts, w.size_bytes, w.document, w.keys)
-                    for w in self.writes
-                ),
-            )
-        )
+        return msgpack.packb(self.tree)
+
+    @property
+    def tree(self) -> tuple[Any, ...]:
+        """What the encoding packs. Blanks come last, so that they move nothing they point to."""
+        trace, writes = _trace_row(self.trace), tuple(map(_write_row, self.writes))
+        tree = (self.begin_ts, self.call_id, trace, writes)
+        return (*tree, self.blanks) if self.blanks else tree
 
     @classmethod
     def decode(cls, data: bytes) -> CommitBody:
-        begin_ts, call_id, trace, writes = msgpack.unpackb(data, use_list=False)
-        return cls(begin_ts, call_id, CallTrace(*trace), tuple(DocumentWrite(*write) for write in writes))
+        begin_ts, call_id, trace, writes, *blanks = msgpack.unpackb(data, use_list=False)
+        rows = tuple(DocumentWrite(*write) for write in writes)
+        return cls(begin_ts, call_id, CallTrace(*trace), rows, *blanks)
 
 
-_TRACE_FIELDS = tuple(CallTrace.__slots__)
+_trace_row = attrgetter(*CallTrace.__slots__)
+_write_row = attrgetter(*DocumentWrite.__slots__)
 
 
 def in_application_order(writes: Iterable[DocumentWrite]) -> tuple[DocumentWrite, ...]:

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 QUICK = ["tests/log", "tests/actors", "tests/functions", "tests/properties"]
+QUICK += ["--ignore-glob=*/test_postgres_*.py"]  # they need a server, and maybe a download
 SUITES = {"quick": QUICK, "all": ["tests"], "chaos": ["tests/chaos", "--kills=20"]}
 
 

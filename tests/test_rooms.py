@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -22,11 +23,12 @@ GATEWAY_DOOR = "functions.path"
 """The one thing outside `log` that the gateway knows: how functions are named."""
 
 HOMES = {
-    "sqlite3": {"log/sqlite_store.py"},
+    "sqlite3": {"log/sqlite_store.py", "log/sqlite_reader.py"},
+    "psycopg": {"log/postgres_store.py"},
     "lmdb": {"actors/view_environment.py"},
     "wasmtime": {"functions/sandbox.py"},
     "ray": {"cluster/ray_runtime.py"},
-    "typer": {"cluster/cli.py"},
+    "typer": {"cluster/cli.py", "cluster/log_commands.py", "cluster/options.py", "cluster/why.py"},
     "pydantic": {"cluster/config.py"},
     "pydantic_settings": {"cluster/config.py"},
     "uvloop": {"cluster/ray_runtime.py"},
@@ -91,8 +93,8 @@ def _is_in(path: str, home: str) -> bool:
 
 def test_every_imported_library_has_a_home_and_is_a_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = (entry.split(">")[0].split("=")[0].split("<")[0] for entry in project["dependencies"])
-    declared = {name.strip().replace("-", "_") for name in names}
+    entries = [*project["dependencies"], *project["optional-dependencies"]["postgres"]]
+    declared = {re.split(r"[\[<=>]", entry)[0].replace("-", "_") for entry in entries}
     known = set(HOMES) | EVERYWHERE
     used = {name.split(".")[0] for path in product_modules() for name in imported_modules(path)}
     foreign = used - set(sys.stdlib_module_names) - set(ROOMS)

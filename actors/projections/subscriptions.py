@@ -24,11 +24,14 @@ from log.write_log import WriteLog
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """The registration `subscriber` was overwritten by the commit at `ts`, written by `source`."""
+    """The registration `subscriber` was overwritten by the commit at `ts`, written by `source`: at `key` of
+    an index, None when it was the catalog."""
 
     subscriber: int
     ts: int
     source: str
+    index_id: bytes | None = None
+    key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +99,21 @@ class Subscriptions:
         for subscriber in hit:
             self.unregister(subscriber)
         self.processed_ts = ts
-        return [Hit(subscriber, ts, source) for subscriber in hit]
+        return [Hit(subscriber, ts, source, *where) for subscriber, where in hit.items()]
 
-    def _hit_by(self, writes: tuple[DocumentWrite, ...]) -> list[int]:
+    def _hit_by(
+        self, writes: tuple[DocumentWrite, ...]
+    ) -> dict[int, tuple[bytes, bytes] | tuple[None, None]]:
+        """Subscriber -> the first index and key of its own that was written."""
+        hit: dict[int, tuple[bytes, bytes] | tuple[None, None]] = {}
         if any(write.tablet_id in self._catalog_tablets for write in writes):
-            hit = dict.fromkeys(self._of_catalog)
-        else:
-            hit = {}
+            hit = dict.fromkeys(self._of_catalog, (None, None))
         for write in writes:
             for index_id, old_key, new_key in write.keys:
                 intervals = self._by_index.get(index_id)
                 if intervals is not None:
-                    for key in {old_key, new_key} - {None}:
-                        hit.update(dict.fromkeys(intervals.stab(key)))  # type: ignore[arg-type]
-        return list(hit)
+                    for key in (old_key, new_key):
+                        if key is not None:
+                            for subscriber in intervals.stab(key):
+                                hit.setdefault(subscriber, (index_id, key))
+        return hit

@@ -140,6 +140,31 @@ def test_an_index_made_after_the_checkpoint_is_whole_after_the_start(tmp_path: P
     play(tmp_path, scene)
 
 
+def test_a_rebuilt_view_answers_old_timestamps_through_an_index_made_meanwhile(tmp_path: Path) -> None:
+    def move_all(transaction: Transaction) -> None:
+        table = transaction.catalog.tables["things"]
+        for document in transaction.all_documents(table):
+            transaction.patch(table, document["_id"], {"key": f"later {document['key']}"})
+
+    def keys_at(deployment: CoreDeployment, ts: int) -> list[bytes]:
+        snapshot = deployment.core.view_reader().snapshot(ts)
+        rows = snapshot.scan(b"new-index-------", b"", None, descending=False, limit=1_000)
+        return [row.key for row in rows]
+
+    async def scene(deployment: CoreDeployment) -> None:
+        await many_writes(deployment, 3)
+        await deployment.transact(create_index)
+        await _filled(deployment)
+        ts = deployment.core.published_ts
+        before = keys_at(deployment, ts)
+        await deployment.transact(move_all)
+        assert keys_at(deployment, ts) == before
+        await restart_without_view(deployment)
+        assert keys_at(deployment, ts) == before
+
+    play(tmp_path, scene)
+
+
 async def _filled(deployment: CoreDeployment) -> None:
     """Until the maintenance has marked the new index as filled."""
     while any(

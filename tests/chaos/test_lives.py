@@ -79,6 +79,14 @@ def test_status_prints_a_line_for_every_actor(server: RunningServer) -> None:
     assert "epoch" in lines[0] and "seq" in lines[0] and "lag_ms" in lines[0]
 
 
+def test_why_names_the_commits_that_made_live_queries_run_again(server: RunningServer) -> None:
+    with load_on(server, "why") as load:
+        load.finish()
+    said = tidelog("why", "messages:list", "--data", server.data.path).stdout.splitlines()
+    reason = ' messages:list {"channel":"why"}: messages:send wrote messages.'
+    assert said and all(reason in line for line in said)
+
+
 # --- the end: these two in this order ---------------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ def test_without_variables_a_server_is_local_and_uses_every_core() -> None:
     ("variable", "text", "field", "value"),
     [
         ("TIDELOG_DATA", "elsewhere", "data_folder", Path("elsewhere")),
+        ("TIDELOG_LOG", "postgresql://db.example/app", "log_url", "postgresql://db.example/app"),
         ("TIDELOG_HOST", "0.0.0.0", "host", "0.0.0.0"),
         ("TIDELOG_PORT", "4000", "port", 4000),
         ("TIDELOG_SITE_PORT", "4001", "site_port", 4001),

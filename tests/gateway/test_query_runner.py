@@ -124,6 +124,23 @@ def test_an_irrelevant_commit_causes_no_run() -> None:
     run(scenario)
 
 
+def test_a_reason_is_kept_for_each_result_that_somebody_showed_and_a_write_ended() -> None:
+    async def scenario(backend: FakeBackend, core: GatewayCore) -> None:
+        subscriber = Subscriber(core)
+        subscriber.evaluate()
+        await settle()
+        unseen = FunctionCall("m.js:count", b"[{}]", UNKNOWN)
+        await core.runner.query(unseen)  # kept in the cache, but nobody shows it
+        ts = await backend.write(messages=["new"], counter=1.0)
+        await settle()
+        (rerun,) = core.runner.reruns.newest()
+        assert rerun.query.path == "m.js:list"
+        assert (rerun.invalidation.ts, rerun.invalidation.reason) == (ts, "written")
+        assert core.runner.reruns.newest("m.js:count") == []
+
+    run(scenario)
+
+
 def test_users_never_see_each_others_result() -> None:
     async def scenario(backend: FakeBackend, core: GatewayCore) -> None:
         who = QueryKey("m.js:who", b"[{}]")

@@ -173,6 +173,21 @@ def test_unpublished_is_what_is_in_flight_and_then_what_waits_until_it_is_advanc
     assert committer.unpublished() == () and committer.published_ts == committer.admitted_ts
 
 
+def test_only_the_newest_call_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CALL_ID_WINDOW_LENGTH_MAX", 2)
+    committer = make_committer()
+    for number in range(3):
+        call_id = bytes([number]) * 16
+        committer.propose(make_request(committer, reads_of(), write_to(b"a"), call_id=call_id), 200 + number)
+    remembered = [committer.committed_ts(bytes([number]) * 16) is not None for number in range(3)]
+    assert remembered == [False, True, True]
+
+
+def test_a_commit_that_writes_nothing_needs_no_catalog() -> None:
+    committer = make_committer()
+    assert isinstance(committer.propose(make_request(committer, ReadSet(), ()), 200), Admitted)
+
+
 def test_a_full_queue_refuses_and_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "COMMIT_QUEUE_LENGTH_MAX", 2)
     committer = make_committer()

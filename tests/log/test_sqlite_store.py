@@ -113,6 +113,27 @@ def test_a_removed_record_is_named(tmp_path: Path) -> None:
         SqliteStore(tmp_path)
 
 
+def test_accepting_loss_goes_on_before_the_break_and_keeps_what_follows_aside(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    epoch = store.claim_epoch()
+    store.append_and_sync(epoch, make_records(store.end(), 6, epoch))
+    store._connection.execute("UPDATE log SET body = x'00' WHERE seq = 4")
+    store.close()
+    with pytest.raises(LogDamaged, match="after record 3.* `tidelog verify --accept-loss`"):
+        SqliteStore(tmp_path)
+    accepted = SqliteStore(tmp_path, accept_loss=True)
+    assert accepted.end().seq == 3
+    accepted.accept_end()
+    accepted.close()
+    reopened = SqliteStore(tmp_path)
+    epoch = reopened.claim_epoch()
+    reopened.append_and_sync(epoch, make_records(reopened.end(), 2, epoch))
+    assert [record.seq for record in reopened.read_from(1)] == [1, 2, 3, 4, 5]
+    lost = reopened._connection.execute("SELECT seq FROM lost ORDER BY seq").fetchall()
+    assert lost == [(4,), (5,), (6,)], "nothing is thrown away"
+    reopened.close()
+
+
 @pytest.mark.parametrize("file_name", ["log.sqlite3", "log.sqlite3-wal"])
 @pytest.mark.parametrize("harm", ["cut", "flip"])
 def test_damage_at_a_random_offset_is_refused_or_harmless(tmp_path: Path, file_name: str, harm: str) -> None:

@@ -57,3 +57,26 @@ def test_trimming_by_size_never_forgets_what_is_younger_than_the_minimum_age() -
     ours.trim(100, age_ns_min=30, age_ns_max=300, bytes_max=1)
     assert ours.forgotten_ts == 70
     assert ours.bytes_held == sum(entry.bytes_held for entry in ours._entries)
+
+
+def test_forgetting_everything_leaves_nothing_behind() -> None:
+    ours = WriteLog(forgotten_ts=0)
+    rng = random.Random(3)
+    for ts in range(1, 6):
+        ours.append(ts, "", random_writes(rng), CATALOG)
+    ours.forget_through(99)
+    assert (ours.forgotten_ts, ours.bytes_held) == (99, 0)
+    assert not ours._entries and not ours._by_index and not ours._catalog_ts
+
+
+@pytest.mark.parametrize(("now_ts", "forgotten_ts"), [(99, 0), (100, 0), (101, 1), (150, 50), (250, 150)])
+def test_trimming_by_age_forgets_exactly_what_is_older_than_the_maximum(
+    now_ts: int, forgotten_ts: int
+) -> None:
+    ours = WriteLog(forgotten_ts=0)
+    rng = random.Random(4)
+    for ts in range(1, 101):
+        ours.append(ts, "", random_writes(rng), CATALOG)
+    ours.trim(now_ts, age_ns_min=30, age_ns_max=100, bytes_max=1 << 30)
+    assert ours.forgotten_ts == forgotten_ts
+    assert [entry.ts for entry in ours._entries] == list(range(forgotten_ts + 1, 101))

@@ -1,0 +1,78 @@
+"""One run of a function: what comes out of a call and an attempt, wherever the snapshot came from.
+
+The executor runs calls here when they arrive and commits what they wrote; actors/replay.py runs recorded
+calls here again and compares. One code for both, so that a difference is never one between two codes.
+
+Promise: equal (call, snapshot, clock, seed, modules) give equal results, reads and writes, byte for byte.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from actors.calls import Ended, RunCall
+from actors.session_requests import record_outcome, recorded_outcome
+from actors.transactor import Attempt, Done
+from functions.determinism import CallClock
+from functions.invocation import Invocation, Runner, RunOutcome
+from functions.path import FunctionPath
+from log.record import CallTrace
+
+
+def run_query(runner: Runner, call: RunCall, path: FunctionPath, attempt: Attempt) -> Ended:
+    """The result at the attempt's snapshot, with what was read for it."""
+    transaction = attempt.transaction
+    outcome = runner.run(transaction, _invocation(call, path), attempt.seed, attempt.clock.now_ms)
+    return Ended(outcome, transaction.begin_ts, transaction.reads.encode())
+
+
+def run_mutation(runner: Runner, call: RunCall, path: FunctionPath, attempt: Attempt) -> Done[Ended]:
+    """The result, and the trace to commit the attempt's writes with; without a trace there is nothing to
+    commit: the session's request was answered before, the function failed, or it wrote nothing."""
+    transaction, clock, seed = attempt.transaction, attempt.clock, attempt.seed
+    recorded = recorded_outcome(transaction, call)
+    if recorded is not None:
+        return Done(recorded)
+    outcome = runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
+    ended = Ended(outcome, transaction.begin_ts)
+    if outcome.error is not None:
+        return Done(ended)
+    record_outcome(transaction, call, outcome)
+    return Done(ended, _trace_of(call, seed, clock, outcome) if transaction.has_writes else None)
+
+
+def logs_crc(lines: tuple[str, ...]) -> int:
+    """The digest of a call's console, as records keep it."""
+    return zlib.crc32("\n".join(lines).encode("utf-8", "surrogatepass"))
+
+
+def _invocation(call: RunCall, path: FunctionPath) -> Invocation:
+    identity = call.identity
+    return Invocation(
+        path=path,
+        udf_type=call.udf_type,
+        args=call.args,
+        identity=identity,
+        component=call.component,
+        request_id=call.request_id,
+        journal_end=call.journal,
+        may_call_internal=identity.is_admin,
+    )
+
+
+def _trace_of(call: RunCall, seed: bytes, clock: CallClock, outcome: RunOutcome) -> CallTrace:
+    return CallTrace(
+        path=call.path,
+        component=call.component,
+        args=call.args,
+        identity=call.identity_kind,
+        identity_attributes=call.identity_attributes,
+        seed=seed,
+        now_ms=clock.now_ms,
+        outcome_crc=zlib.crc32(outcome.value or b""),
+        session_id=call.session_id,
+        session_request=call.session_request,
+        creation_ms=clock.creation_ms,
+        request_id=call.request_id,
+        logs_crc=logs_crc(outcome.log_lines),
+    )

@@ -1,0 +1,92 @@
+"""`tidelog why`: which commit made a live query run again (design D17).
+
+The gateway knows which query and which commit, the core what an index id is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from actors.runtime import ConnectionLost
+from cluster.config import DATA_FOLDER_DEFAULT, Settings
+from cluster.data_folder import DataFolder
+from cluster.options import DataOption
+from cluster.transport import SocketPeer, connect
+from functions.path import parse_function_path
+from log.keys import decode_items
+from log.value_forms import display
+
+_ANSWER_SECONDS_MAX = 5
+
+
+def why(
+    query: Annotated[str | None, typer.Argument(help="Only this query, as in `messages:list`.")] = None,
+    data: DataOption = DATA_FOLDER_DEFAULT,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many, the newest.")] = 20,
+) -> None:
+    """Say which commits made live queries run again."""
+    folder = DataFolder(data)
+    actors: Any = folder.read_running().get("actors", {})
+    if not actors:
+        typer.echo(f"No server runs on {folder.path}.", err=True)
+        raise typer.Exit(1)
+    secret = folder.credentials(Settings()).instance_secret
+    path = parse_function_path(query).canonical if query is not None else None
+    try:
+        lines = asyncio.run(_lines(actors, secret, path, count))
+    except (ConnectionLost, TimeoutError):
+        typer.echo("The server does not answer; look at `tidelog status`.", err=True)
+        raise typer.Exit(1) from None
+    for line in lines or ["No live query ran again since the gateway started."]:
+        typer.echo(line)
+
+
+async def _lines(actors: dict[str, Any], secret: bytes, path: str | None, count: int) -> list[str]:
+    gateway = await _connect(actors["gateway"], secret)
+    core = await _connect(actors["core"], secret)
+    try:
+        reasons = (await asyncio.wait_for(gateway.call("why", path), _ANSWER_SECONDS_MAX))[-count:]
+        index_ids = sorted({reason[5] for reason in reasons if reason[5] is not None})
+        names = await asyncio.wait_for(core.call("index_names", index_ids), _ANSWER_SECONDS_MAX)
+    finally:
+        gateway.close()
+        core.close()
+    name_of = dict(zip(index_ids, names, strict=True))
+    return [reason_line(reason, name_of.get(reason[5])) for reason in reasons]
+
+
+async def _connect(known: dict[str, Any], secret: bytes) -> SocketPeer:
+    host, port = known["address"]
+    return await connect(host, port, secret, lambda *_: None, lambda: None)
+
+
+def reason_line(reason: Sequence[Any], index_name: str | None) -> str:
+    """`2026-11-26 02:51:03 messages:list {"channel":"c7"}: messages:send wrote messages.by_channel ["c7"] at
+    1795…`."""
+    seconds, path, args, ts, source, index_id, written_key = reason
+    when = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if index_id is None:
+        what = "changed functions, schema or settings"
+    else:
+        what = f"wrote {index_name or 'a dropped index'} {_key_text(written_key)}"
+    return f"{when} {_display(path)} {_first(args)}: {_display(source)} {what} at {ts}"
+
+
+def _display(path: str) -> str:
+    return parse_function_path(path).display if ":" in path else path
+
+
+def _first(args: bytes) -> str:
+    """The one argument of a call, as JSON."""
+    decoded = orjson.loads(args)
+    return orjson.dumps(decoded[0] if decoded else {}).decode()
+
+
+def _key_text(key: bytes) -> str:
+    return f"[{', '.join(display(item) for item in decode_items(key))}]"

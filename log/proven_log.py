@@ -1,0 +1,76 @@
+"""The log as a reader may trust it: every record handed out was proven unchanged and in its place.
+
+A record's crc covers its content, its seq and ts, and the crc of its predecessor, so a run of records is
+proven from the crc stored in front of it, wherever it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from log.committer import LogEnd
+from log.invariant import InvariantViolation, invariant
+from log.record import CHAIN_START_CRC, Record
+from log.store import LogDamaged
+
+
+class RecordSource(Protocol):
+    """Where records come from, as stored. Every log store is one; log/sqlite_reader.py is one."""
+
+    def end(self) -> LogEnd: ...
+
+    def read_from(self, seq: int) -> Iterator[Record]: ...
+
+
+class ProvenLog:
+    """Reads of one log. Raises LogDamaged where the chain is broken, naming the place."""
+
+    def __init__(self, source: RecordSource) -> None:
+        self._source = source
+
+    def end(self) -> LogEnd:
+        return self._source.end()
+
+    def read_from(self, seq: int) -> Iterator[Record]:
+        """Records with at least this seq, in order."""
+        first = max(1, seq)
+        records = self._source.read_from(first - 1)
+        before: Record | None = None
+        if first > 1:
+            before = next(records, None)
+        for record in records:
+            _prove(record, before, first)
+            yield record
+            before = record
+
+    def record(self, seq: int) -> Record | None:
+        """The record with this seq, None outside the log."""
+        found = next(self.read_from(seq), None) if seq > 0 else None
+        return found if found is not None and found.seq == seq else None
+
+    def seq_at(self, ts: int) -> int:
+        """The last record at or before `ts`; 0 when the log begins later."""
+        low, high = 0, self.end().seq  # the answer is in [low, high]
+        while low < high:
+            middle = (low + high + 1) // 2
+            record = self.record(middle)
+            if record is not None and record.ts <= ts:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+
+def _prove(record: Record, before: Record | None, first: int) -> None:
+    """`before` None: the record begins the log."""
+    seq, ts, crc = (before.seq, before.ts, before.crc) if before is not None else (0, 0, CHAIN_START_CRC)
+    try:
+        invariant(record.seq == seq + 1, "the log has no holes", after=seq, found=record.seq)
+        invariant(record.ts > ts, "time in the log only grows", seq=record.seq)
+        record.check_follows(crc)
+    except InvariantViolation as failure:
+        raise LogDamaged(
+            f"The log is damaged after record {max(seq, first - 1)}: {failure}. What lies before can be "
+            "read; run `tidelog verify` with the server stopped to learn the rest."
+        ) from failure
