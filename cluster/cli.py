@@ -14,18 +14,22 @@ from typing import Annotated, Any
 import typer
 
 from actors.runtime import ConnectionLost
+from cluster import log_commands
 from cluster.config import DATA_FOLDER_DEFAULT, Settings
 from cluster.data_folder import Credentials, DataFolder, StartRefused
+from cluster.options import DataOption
 from cluster.processes import ProcessIdentity, end_processes, is_alive
+from cluster.stores import open_log_store
 from cluster.transport import connect
+from cluster.why import why
 from log.errors import BackendError
 from log.secrets import issue_admin_key
-from log.sqlite_store import FolderInUse, SqliteStore
+from log.sqlite_store import FolderInUse
 from log.store import LogDamaged
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tidelog: a reactive backend on one log.")
-
-DataOption = Annotated[Path, typer.Option("--data", help="The server's data folder.", envvar="TIDELOG_DATA")]
+log_commands.register(app)
+app.command()(why)
 
 
 def main() -> None:
@@ -190,8 +194,8 @@ def verify(
     """Prove the log whole: every record in its place, unchanged. The server must be stopped."""
     folder = DataFolder(data)
     try:
-        store = SqliteStore(folder.log, accept_loss=accept_loss)
-    except (LogDamaged, FolderInUse) as refusal:
+        store = open_log_store(Settings().log_url, folder.log, accept_loss=accept_loss)
+    except (StartRefused, LogDamaged, FolderInUse, BackendError) as refusal:
         typer.echo(str(refusal), err=True)
         raise typer.Exit(1) from None
     end = store.end()

@@ -1,0 +1,162 @@
+"""The commands that look into the log and replay it: `tidelog log tail|show|diff`, `at`, `replay`.
+
+They ask cluster/past.py and print what cluster/log_text.py makes of it; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actors.history import Names, NotRecorded
+from actors.replay import NotReplayable
+from cluster.config import DATA_FOLDER_DEFAULT
+from cluster.data_folder import StartRefused
+from cluster.log_text import diff_lines, path_text, show_lines, tail_line
+from cluster.options import DataOption
+from cluster.past import BadArguments, Past, Replayed, open_past
+from log.errors import BackendError
+from log.invariant import InvariantViolation
+from log.record import Record
+from log.sqlite_reader import LogMissing
+from log.store import LogDamaged
+
+_REFUSALS = (BackendError, LogDamaged, LogMissing, NotRecorded, NotReplayable, StartRefused, BadArguments)
+_FOLLOW_SECONDS = 0.25
+_DIFFERENCES_SHOWN_MAX = 10
+
+log_app = typer.Typer(no_args_is_help=True, help="Look into the log, of a running server too.")
+
+_RECORD_HELP = "A seq, a ts, SESSION_ID:REQUEST, a request id or a call id."
+RecordArgument = Annotated[str, typer.Argument(help=_RECORD_HELP)]
+MomentArgument = Annotated[str, typer.Argument(help="A ts (nanoseconds), or the seq of a record.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file to `tidelog`."""
+    app.add_typer(log_app, name="log")
+    app.command()(at)
+    app.command()(replay)
+
+
+@contextmanager
+def _past(data: Path) -> Iterator[Past]:
+    """The data folder's past; a refusal is printed and ends the command with status 1."""
+    try:
+        with open_past(data) as past:
+            yield past
+    except _REFUSALS as refusal:
+        typer.echo(str(refusal), err=True)
+        raise typer.Exit(1) from None
+    except InvariantViolation as broken:
+        typer.echo(f"The log contradicts itself: {broken}. Run `tidelog verify`.", err=True)
+        raise typer.Exit(1) from None
+
+
+@log_app.command()
+def tail(
+    data: DataOption = DATA_FOLDER_DEFAULT,
+    count: Annotated[int, typer.Option(help="How many records.", min=0)] = 20,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is committed.")] = False,
+) -> None:
+    """Print the newest records, one line each: seq, ts, time, kind, function, documents (+ added, ~ changed,
+    - removed), on whose behalf."""
+    with _past(data) as past:
+        names, seq = Names(), 0
+        newest: deque[Record] = deque(maxlen=count)
+        for record in past.records.read_from(1):  # all, for the names of the tables; and so all are proven
+            names.learn_from(record)
+            newest.append(record)
+            seq = record.seq
+        for record in newest:
+            typer.echo(tail_line(record, names))
+        while follow:
+            time.sleep(_FOLLOW_SECONDS)
+            for record in past.records.read_from(seq + 1):
+                names.learn_from(record)
+                typer.echo(tail_line(record, names))
+                seq = record.seq
+
+
+@log_app.command()
+def show(record: RecordArgument, data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+    """Print one record in full: the call, and each document before and after."""
+    with _past(data) as past:
+        found = past.history.find(record)
+        for line in show_lines(found, past.history, past.history.names()):
+            typer.echo(line)
+
+
+@log_app.command()
+def diff(first: MomentArgument, last: MomentArgument, data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+    """Print which documents differ between two moments, and in which fields."""
+    with _past(data) as past:
+        moments = past.history.moment(first), past.history.moment(last)
+        if moments[0] > moments[1]:
+            raise BadArguments(f"{first} is later than {last}: give the earlier moment first.")
+        for line in diff_lines(past.history.changes(*moments), past.history.names()):
+            typer.echo(line)
+
+
+def at(
+    moment: MomentArgument,
+    path: Annotated[str, typer.Argument(help="The query, such as messages:list.")],
+    args: Annotated[str, typer.Argument(help="Its arguments, a JSON object.")] = "{}",
+    identity: Annotated[
+        str | None, typer.Option(help="As this user: the identity's attributes, a JSON object.")
+    ] = None,
+    data: DataOption = DATA_FOLDER_DEFAULT,
+) -> None:
+    """Run a query, with the code and the data of a moment of the past. Internal queries too."""
+    with _past(data) as past:
+        outcome = past.query(past.history.moment(moment), path, args, identity)
+        for line in outcome.log_lines:
+            typer.echo(line, err=True)
+        if outcome.error is not None:
+            typer.echo(outcome.error.message.rstrip(), err=True)
+            raise typer.Exit(1)
+        typer.echo((outcome.value or b"null").decode())
+
+
+def replay(
+    record: Annotated[str | None, typer.Argument(help=_RECORD_HELP)] = None,
+    data: DataOption = DATA_FOLDER_DEFAULT,
+    all_: Annotated[bool, typer.Option("--all", help="Every mutation of the app.")] = False,
+    last: Annotated[int | None, typer.Option(help="With --all: only the newest so many.", min=1)] = None,
+) -> None:
+    """Execute a recorded mutation again and name the first difference; status 1 when there is one.
+
+    Give the settings the server has (TIDELOG_PORT, CONVEX_CLOUD_ORIGIN, ...), where functions read them."""
+    with _past(data) as past:
+        if (record is not None) == all_:
+            raise BadArguments("Name one record to replay, or say --all.")
+        replayed = past.replay_all(last) if record is None else iter([past.replay(past.history.find(record))])
+        total, differing = 0, 0
+        for each in replayed:
+            total, differing = total + 1, differing + bool(each.differences)
+            if each.differences or record is not None:
+                for line in _replay_lines(each):
+                    typer.echo(line)
+        if record is None:
+            typer.echo(f"{total - differing} of {total} calls identical.")
+        if differing:
+            raise typer.Exit(1)
+
+
+def _replay_lines(replayed: Replayed) -> Iterator[str]:
+    head = f"record {replayed.seq}  {path_text(replayed.path)}"
+    if not replayed.differences:
+        yield f"{head}: identical"
+        return
+    first, *others = replayed.differences
+    yield f"{head}: first difference: {first}"
+    for other in others[:_DIFFERENCES_SHOWN_MAX]:
+        yield f"  also {other}"
+    if len(others) > _DIFFERENCES_SHOWN_MAX:
+        yield f"  and {len(others) - _DIFFERENCES_SHOWN_MAX} more"
