@@ -41,11 +41,10 @@ from functions.scan import Overlay, Scan
 from functions.snapshot import Row, SnapshotReader
 from functions.system.tables import index_row_id, table_row_id
 from log import limits, values
-from log.commit_ts import holds_token, leave_blanks
 from log.errors import schema_enforcement, too_many_tables
 from log.ids import check_table_name, encode_id, new_internal_id
 from log.intervals import IntervalSet
-from log.keys import commit_ts_offsets, encode_item, index_key
+from log.keys import encode_item, index_key
 from log.read_set import ReadSet
 from log.record import CallTrace, CommitBody, DocumentWrite, KeyWrite, in_application_order
 
@@ -346,13 +345,6 @@ class Transaction:
 
     def commit_body(self, call_id: bytes, trace: CallTrace) -> CommitBody:
         """What to propose to the committer. Documents inserted and deleted here leave no trace."""
-        unresolved = {
-            document_id: [
-                commit_ts_offsets(index.fields, written.document) for index in written.table.indexes
-            ]
-            for document_id, written in self._written.items()
-            if written.encoded is not None and holds_token(written.encoded)
-        }
         writes = [
             DocumentWrite(
                 tablet_id=written.table.tablet_id,
@@ -365,8 +357,7 @@ class Transaction:
             for document_id, written in self._written.items()
             if written.encoded is not None or written.original is not None
         ]
-        body = CommitBody(self.begin_ts, call_id, trace, in_application_order(writes))
-        return leave_blanks(body, unresolved) if unresolved else body
+        return CommitBody(self.begin_ts, call_id, trace, in_application_order(writes))
 
 
 def index_fields(table: Table, index: Index) -> dict[str, Any]:
