@@ -20,6 +20,7 @@ from cluster.data_folder import Credentials, DataFolder, StartRefused
 from cluster.options import DataOption
 from cluster.processes import ProcessIdentity, end_processes, is_alive
 from cluster.stores import open_log_store
+from cluster.supervisor import LogTaken, Supervisor
 from cluster.transport import connect
 from cluster.why import why
 from log.errors import BackendError
@@ -53,11 +54,13 @@ def dev(
     except (StartRefused, FolderInUse, LogDamaged, BackendError) as refusal:
         typer.echo(f"Tidelog did not start: {refusal}", err=True)
         raise typer.Exit(1) from None
+    except LogTaken as taken:
+        typer.echo(f"Tidelog stopped: another server took over the log ({taken}).", err=True)
+        raise typer.Exit(1) from None
 
 
 async def _serve(settings: Settings) -> None:
     from cluster.ray_runtime import RayRuntime
-    from cluster.supervisor import Supervisor
 
     started = time.monotonic()
     stopping = asyncio.Event()
@@ -65,6 +68,7 @@ async def _serve(settings: Settings) -> None:
     folder.prepare()
     credentials = folder.credentials(settings)
     _refuse_second_server(folder)
+    folder.clear_fenced()
     runtime = RayRuntime(folder.path)
     runtime.end_leftovers()
     _refuse_taken_ports(settings)
@@ -79,6 +83,8 @@ async def _serve(settings: Settings) -> None:
         await asyncio.wait({watching, asyncio.create_task(stopping.wait())}, return_when="FIRST_COMPLETED")
         watching.cancel()
         await supervisor.stop()
+        if watching.done() and not watching.cancelled():
+            watching.result()
     finally:
         runtime.stop()
         supervisor.end()

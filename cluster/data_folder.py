@@ -115,6 +115,19 @@ class DataFolder:
     def clear_running(self) -> None:
         (self.run / "actors.json").unlink(missing_ok=True)
 
+    # --- another server took the log -----------------------------------------------------------------
+
+    def mark_fenced(self, text: str) -> None:
+        """Our writer was fenced: whoever would start it again must know that somebody else writes now."""
+        (self.run / "fenced").write_text(text)
+
+    def fenced(self) -> str | None:
+        path = self.run / "fenced"
+        return path.read_text() if path.exists() else None
+
+    def clear_fenced(self) -> None:
+        (self.run / "fenced").unlink(missing_ok=True)
+
     def _check_format(self) -> None:
         path = self.path / "format"
         version = int(_kept(path, lambda: str(FORMAT_VERSION)))

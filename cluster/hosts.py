@@ -20,10 +20,11 @@ from actors.core import Core
 from actors.executor import Executor, ExecutorSettings
 from actors.runtime import Actor, Client, ConnectionLost, PushHandler
 from cluster.backend import ClusterBackend
-from cluster.data_folder import StartRefused
+from cluster.data_folder import DataFolder, StartRefused
 from cluster.processes import memory_bytes
 from cluster.stores import open_log_store
 from cluster.transport import ActorServer, SocketPeer, connect
+from log.store import EpochLost
 
 _logger = logging.getLogger(__name__)
 _RECONNECT_SECONDS = 0.1
@@ -191,10 +192,15 @@ class CoreHost:
         data = Path(self._config.data_folder)
         store = open_log_store(self._config.log_url, data / "log")
         check_clock(time.time_ns(), store.end().ts)
-        self._core = Core(store, data / "views", time.time_ns, stop_process)
+        self._core = Core(store, data / "views", time.time_ns, self._stop_process)
         await self._core.start()
         self._server, address = await _serve(self._core, self._config)
         return address
+
+    def _stop_process(self, failure: BaseException) -> NoReturn:
+        if isinstance(failure, EpochLost):
+            DataFolder(Path(self._config.data_folder)).mark_fenced(str(failure))
+        stop_process(failure)
 
     async def set_peers(self, peers: Peers) -> None:
         """The core asks nobody."""

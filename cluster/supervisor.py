@@ -28,6 +28,10 @@ _SHORT_LIFE_SECONDS = 1.0
 _SHORT_LIVES_MAX = 5
 
 
+class LogTaken(Exception):
+    """Another server writes to our log now. Taking it back would only go on for ever."""
+
+
 class ActorHandle(Protocol):
     """One actor process, as a runtime gives it."""
 
@@ -73,7 +77,7 @@ class Supervisor:
         self._write_running()
 
     async def watch(self) -> None:
-        """Until cancelled: start again what was lost."""
+        """Until cancelled: start again what was lost. LogTaken when another server took the log."""
         heartbeat = asyncio.create_task(self._listen_to_hearts())
         watching = [asyncio.create_task(self._watch(role)) for role in self._actors]
         try:
@@ -106,6 +110,9 @@ class Supervisor:
     # --- restarting ---------------------------------------------------------------------------------
 
     async def _restart(self, role: str) -> None:
+        fenced = self._data.fenced() if role == "core" else None
+        if fenced is not None:
+            raise LogTaken(fenced)
         started = time.monotonic()
         self._restarting.add(role)
         self._restarts[role] = self._restarts.get(role, 0) + 1

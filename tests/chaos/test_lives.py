@@ -7,9 +7,11 @@ import shutil
 import signal
 import sqlite3
 import time
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cluster.processes import identify, is_alive
@@ -28,12 +30,28 @@ def test_two_servers_share_nothing(server: RunningServer, tmp_path: Path) -> Non
         assert mutation(server, "messages:increment", name="neighbours") == 1
         answer = call(neighbour, "query", "messages:count", {"name": "neighbours"})
         assert "Could not find public function" in answer["errorMessage"], "another server's app is not ours"
+        _stops_when_its_log_is_taken(neighbour)
+        neighbour.start()
         assert neighbour.stop() == 0
         assert is_gone(neighbour), "a stop leaves no process behind"
     finally:
         end_what_is_left(neighbour)
     assert {role: server.pid_of(role) for role in server.actors()} == before
     assert mutation(server, "messages:increment", name="neighbours") == 2
+
+
+def _stops_when_its_log_is_taken(server: RunningServer) -> None:
+    """Another writer claims the next epoch: the server ends instead of claiming it back for ever."""
+    with sqlite3.connect(server.data.log / "log.sqlite3") as connection:
+        connection.execute("UPDATE writer SET epoch = epoch + 1")
+    connection.close()
+    change = {"changes": [{"name": "X", "value": "1"}]}
+    key = {"Authorization": f"Convex {server.admin_key()}"}
+    address = f"{server.url}/api/update_environment_variables"
+    with suppress(httpx.HTTPError):  # it may end before it answers
+        httpx.post(address, json=change, headers=key, verify=False, timeout=30)
+    assert server.wait_ended() == 1
+    assert "another server took over the log" in server.output.read_text()
 
 
 def test_a_hung_core_is_ended_before_its_successor_serves(server: RunningServer) -> None:

@@ -74,6 +74,13 @@ class RunningServer:
         self._process = None
         return status
 
+    def wait_ended(self) -> int:
+        """Until the server stops by itself; returns the exit status."""
+        assert self._process is not None
+        status = self._process.wait(timeout=60)
+        self._process = None
+        return status
+
     def kill_supervisor(self) -> None:
         """SIGKILL the `tidelog dev` process itself: nobody cleans up after it but the next start."""
         assert self._process is not None
