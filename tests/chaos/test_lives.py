@@ -101,8 +101,8 @@ def test_why_names_the_commits_that_made_live_queries_run_again(server: RunningS
     with load_on(server, "why") as load:
         load.finish()
     said = tidelog("why", "messages:list", "--data", server.data.path).stdout.splitlines()
-    reason = ' messages:list {"channel":"why"}: messages:send wrote messages.'
-    assert said and all(reason in line for line in said)
+    ours = [line for line in said if ' messages:list {"channel":"why"}: ' in line]
+    assert ours and all(': messages:send wrote messages.by_channel ["why", ' in line for line in ours), said
 
 
 # --- the end: these two in this order ---------------------------------------------------------------

@@ -18,11 +18,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .conditions import Mutant, mutants_of
+from .reasons import REASONS
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("log", "functions", "actors", "gateway", "cluster")
 COPIED = (*ROOMS, "tests/support", "tests/contracts", "pyproject.toml")
 SECONDS_MAX = 120
+REPORT_HEAD = """# The last run of `make mutants`
+
+One condition after another is removed from the files that decide what is committed, what is read and who is
+told: made constant, or dropped from its `and` or `or` (`tests/mutants/conditions.py`). The tests named beside
+each file in `tests/mutants/__main__.py` must fail.
+"""
 
 # File -> the tests that must notice.
 GUARDS: dict[str, tuple[str, ...]] = {
@@ -113,8 +120,14 @@ def _report(tried: Counter[str], survivors: Sequence[str], seconds: float) -> st
         for path, count in tried.items()
     ]
     table = "\n".join(["| File | Mutants | Survivors |", "|---|---|---|", *rows])
-    listed = "\n".join(f"- `{name}`" for name in survivors)
-    return f"{facts}\n\n{table}\n\n{listed}\n"
+    listed = "\n".join(f"- `{name}`: {_reason(name)}" for name in survivors)
+    return f"{REPORT_HEAD}\n{facts}\n\n{table}\n\nSurvivors, and why nothing is missed by them:\n\n{listed}\n"
+
+
+def _reason(name: str) -> str:
+    """Reasons are kept without line numbers, which move."""
+    place, _, condition = name.partition(" ")
+    return REASONS.get(f"{place.split(':')[0]} {condition}", "**not looked at yet**")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,15 @@
+"""Why a mutant may survive. Keys are the mutant's name without its line: `file what: condition`."""
+
+from __future__ import annotations
+
+REASONS = {
+    "log/committer.py always: commit.ts > self._write_log.forgotten_ts": (
+        "the oldest recalled commit is remembered too; nothing is judged against it"
+    ),
+    "log/write_log.py dropped: new_key != old_key": "a key remembered twice conflicts as if once",
+    "log/write_log.py always: self._entries and self._entries[0].ts <= now_ts - age_ns_max": (
+        "the mark of what is forgotten rises though nothing is: calls that old are refused instead of judged"
+    ),
+    "log/intervals.py dropped: isinstance(other, IntervalSet)": "only tests compare interval sets",
+    "log/intervals.py dropped: list(self) == list(other)": "only tests compare interval sets",
+}
