@@ -10,7 +10,15 @@ from actors.projections.interval_index import IntervalIndex
 from actors.projections.subscriptions import InvalidatedAt, Subscriptions, ValidThrough
 from log.read_set import ReadSet
 
-from ..support.worlds import CATALOG_TABLET, KEYS, naive_hit, random_bounds, random_reads, random_writes
+from ..support.worlds import (
+    CATALOG_TABLET,
+    KEYS,
+    naive_hit,
+    random_bounds,
+    random_reads,
+    random_writes,
+    touched,
+)
 
 CATALOG = frozenset({CATALOG_TABLET})
 
@@ -76,3 +84,30 @@ def test_a_registration_older_than_the_window_is_answered_safely() -> None:
     ours = Subscriptions(100, CATALOG)
     assert ours.register(1, ReadSet(), 99) == InvalidatedAt(100)
     assert len(ours) == 0
+
+
+def test_forgetting_what_is_not_there_changes_nothing_and_forgetting_all_leaves_nothing() -> None:
+    ours = Subscriptions(0, CATALOG)
+    for subscriber in range(20):
+        ours.register(subscriber, random_reads(random.Random(subscriber)), 0)
+    ours.unregister(999)
+    assert len(ours) == 20
+    for subscriber in range(20):
+        ours.unregister(subscriber)
+        ours.unregister(subscriber)
+    assert len(ours) == 0 and not ours._by_index and not ours._of_catalog
+
+
+def test_a_hit_names_the_key_that_was_written_and_the_catalog_has_none() -> None:
+    seed = 5
+    rng = random.Random(seed)
+    for _ in range(300):
+        ours, reads, writes = Subscriptions(0, CATALOG), random_reads(rng), random_writes(rng)
+        ours.register(1, reads, 0)
+        for hit in ours.advance(7, "m.js:f", writes):
+            assert (hit.ts, hit.source) == (7, "m.js:f")
+            if hit.index_id is None:
+                assert reads.reads_catalog and any(write.tablet_id == CATALOG_TABLET for write in writes)
+            else:
+                assert hit.key is not None and reads.find(hit.index_id, hit.key) is not None, seed
+                assert (hit.index_id, hit.key) in touched(writes), seed

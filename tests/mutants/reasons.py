@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 REASONS = {
+    "actors/projections/interval_index.py always: None in ends": (
+        "the block counts as unbounded and is looked into each time: slower, not wrong"
+    ),
     "log/committer.py always: commit.ts > self._write_log.forgotten_ts": (
         "the oldest recalled commit is remembered too; nothing is judged against it"
     ),
