@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -10,6 +10,7 @@ import orjson
 
 from functions.invocation import RunOutcome
 from functions.syscalls import Observed
+from log.commit_ts import holds_placeholder, resolve
 from log.identity import Identity
 
 
@@ -41,6 +42,13 @@ class Ended:
     outcome: RunOutcome
     ts: int
     reads: bytes = b""
+
+    def at(self, ts: int) -> Ended:
+        """The mutation as it is told once it is committed at `ts`: its result names that ts (spec 03 1.2)."""
+        outcome = self.outcome
+        if outcome.value is not None and holds_placeholder(outcome.value):
+            outcome = replace(outcome, value=resolve(outcome.value, ts))
+        return replace(self, outcome=outcome, ts=ts)
 
 
 _CALL_FIELDS = attrgetter(*RunCall.__slots__)

@@ -62,6 +62,10 @@ class CommitLog:
     def admitted_ts(self) -> int:
         return self._committer.admitted_ts
 
+    def next_ts(self) -> int:
+        """The ts of the next admission while no time passes; later it is a later one."""
+        return self._committer.next_ts(self._now_ns())
+
     def unpublished(self) -> tuple[Commit, ...]:
         return self._committer.unpublished()
 

@@ -41,10 +41,11 @@ from actors.view_reader import ViewReader
 from functions.system.bootstrap import bootstrap_body
 from functions.system.tables import CATALOG_TABLETS
 from log import limits
+from log.commit_ts import resolve_body
 from log.committer import NANOSECONDS, Commit, CommitRequest, Committer, TooOld
 from log.errors import internal_server_error
 from log.read_set import ReadSet
-from log.record import CommitBody, Record, RecordKind
+from log.record import CommitBody, DocumentWrite, Record, RecordKind
 from log.store import LogStore
 from log.turns import EVERYTHING, Footprint, Place
 from log.write_log import Conflict
@@ -177,7 +178,7 @@ class Core:
         if epoch is not None and epoch != self._log.epoch:
             return ["stale"]  # what it read died with an earlier writer
         turns = self._turns.turns
-        if turns and turns.blocks(request.reads, request.body.writes, ticket):
+        if turns and turns.blocks(request.reads, self._expected_writes(request), ticket):
             return ["queue", self._contended(request, ticket)]
         match self._log.propose(request):
             case int(ts):
@@ -191,7 +192,13 @@ class Core:
                 return ["stale"]
 
     def _contended(self, request: CommitRequest, ticket: int | None) -> list[Place]:
-        return list(self._turns.turns.contended(request.reads, request.body.writes, ticket))
+        writes = self._expected_writes(request)
+        return list(self._turns.turns.contended(request.reads, writes, ticket))
+
+    def _expected_writes(self, request: CommitRequest) -> tuple[DocumentWrite, ...]:
+        """What the proposal would write now. Where it writes its own ts the clock may still move on, past
+        the edge of what a turn is held on: then somebody queues in vain, or loses a race."""
+        return resolve_body(request.body, self._log.next_ts()).writes
 
     async def _take_turn(self, client: Client, places: Sequence[Place] | None) -> list[Any]:
         """The turn, and the newest state there is: what is admitted may be read before it is durable,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ class Executor:
         ended, ts = await self._transactor.transact(
             path.canonical, call.args, call.call_id, attempts_max, work
         )
-        return ended if ts is None else replace(ended, ts=ts)
+        return ended.at(ended.ts if ts is None else ts)
 
     async def _begin_reading(self, ts: int | None) -> Attempt:
         reader = self._reader

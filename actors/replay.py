@@ -30,6 +30,7 @@ from functions.determinism import CallClock
 from functions.invocation import Runner
 from functions.path import parse_function_path
 from functions.system.bootstrap import BOOTSTRAP_CALL_ID
+from log.commit_ts import filled_ts, resolve_body
 from log.errors import BackendError
 from log.keys import decode_items
 from log.record import CallTrace, CommitBody, DocumentWrite
@@ -86,7 +87,10 @@ class Replayer:
         else:
             reads_crc = zlib.crc32(attempt.transaction.reads.encode())
             again = replace(done.trace or CallTrace(), reads_crc=reads_crc)
-            rerun = _Rerun(attempt.transaction.commit_body(body.call_id, again), outcome.value)
+            proposed = attempt.transaction.commit_body(body.call_id, again)
+            if body.blanks and (ts := filled_ts(body)) is not None:
+                proposed = resolve_body(proposed, ts)  # for what was recorded holds its own ts
+            rerun = _Rerun(proposed, outcome.value)
         return tuple(_differences(body, rerun, attempt.transaction.catalog))
 
 

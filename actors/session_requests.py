@@ -1,7 +1,8 @@
 """Exactly once over reconnects: what a session's request answered when it committed (spec 01 1.8).
 
 The row is written in the transaction of the mutation's own writes, so both are durable or neither; a
-failed mutation leaves none and runs again when it is sent again.
+failed mutation leaves none and runs again when it is sent again. Where the answer holds the commit's ts, the
+row keeps the placeholder: its own revision is that ts (spec 04 1.9).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from actors.calls import Ended, RunCall
 from functions.invocation import RunOutcome
 from functions.syscalls import Observed
 from functions.transaction import Transaction
+from log.commit_ts import resolve
 from log.keys import encode_items
 
 _TABLE = "_session_requests"
@@ -26,15 +28,15 @@ def recorded_outcome(transaction: Transaction, call: RunCall) -> Ended | None:
     if document is None:
         return None
     row = transaction.get(table, document["_id"])
-    stored = document["outcome"]
+    stored, ts = document["outcome"], row.revision_ts if row is not None else transaction.begin_ts
     outcome = RunOutcome(
-        value=stored["result"].encode(),
+        value=resolve(stored["result"].encode(), ts),
         error=None,
         udf_type="Mutation",
         log_lines=tuple(stored["logLines"]),
         observed=Observed(),
     )
-    return Ended(outcome, row.revision_ts if row is not None else transaction.begin_ts)
+    return Ended(outcome, ts)
 
 
 def record_outcome(transaction: Transaction, call: RunCall, outcome: RunOutcome) -> None:

@@ -254,3 +254,7 @@ def result_too_large_text(path: str, size_bytes: int) -> str:
         f"Function {path} return value is too large "
         f"(actual: {size_text(size_bytes)}, limit: {size_text(limits.FUNCTION_RESULT_BYTES_MAX)})"
     )
+
+
+def unresolved_result_text(path: str) -> str:
+    return f"Function {path} return value invalid: queries cannot return an unresolved commit timestamp"

@@ -18,6 +18,8 @@ from log.values import INT64_MAX, INT64_MIN, Operand
 Expression = Callable[[dict[str, Any]], Operand]
 
 _COMPARISONS: dict[str, Callable[[int], bool]] = {
+    "$eq": lambda order: order == 0,
+    "$neq": lambda order: order != 0,
     "$lt": lambda order: order < 0,
     "$lte": lambda order: order <= 0,
     "$gt": lambda order: order > 0,
@@ -61,10 +63,6 @@ def _parse_junction(operator: str, parts: list[Expression]) -> Expression:
 
 
 def _parse_binary(operator: str, left: Expression, right: Expression) -> Expression:
-    if operator == "$eq":
-        return lambda document: values.same(left(document), right(document))
-    if operator == "$neq":
-        return lambda document: not values.same(left(document), right(document))
     holds = _COMPARISONS.get(operator)
     if holds is not None:
         return lambda document: holds(values.compare(left(document), right(document)))

@@ -38,6 +38,7 @@ from functions.syscalls import CallContext, Observed, answer_async, answer_sync,
 from functions.transaction import Transaction
 from functions.validators import args_error
 from log import limits, values
+from log.commit_ts import holds_placeholder
 from log.errors import CATCHABLE_KINDS, BackendError, ErrorKind, not_supported_yet
 from log.identity import Identity
 
@@ -56,6 +57,7 @@ class Invocation:
     request_id: str = ""
     journal_end: str | None = None
     may_call_internal: bool = False
+    is_from_mutation: bool = False  # then its arguments may hold the ts of the coming commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,7 @@ class Runner:
             identity=caller.identity,
             component=caller.component,
             may_call_internal=True,
+            is_from_mutation=caller.udf_type == "Mutation",
         )
         try:
             _, function = _resolve(transaction.catalog, call)
@@ -352,7 +355,7 @@ def _not_found_text(call: Invocation) -> str:
 def _checked_args(catalog: Catalog, call: Invocation, function: AnalysedFunction) -> bytes:
     """Canonical argument array text, or the specified refusal."""
     try:
-        arguments = values.loads(call.args)
+        arguments = values.loads(call.args, may_hold_commit_ts=call.is_from_mutation)
         values.check_value(arguments)
     except (BackendError, ValueError) as failure:
         raise _Refused(f"Invalid arguments for {call.path.canonical}: {failure}") from failure
@@ -370,17 +373,20 @@ def _checked_args(catalog: Catalog, call: Invocation, function: AnalysedFunction
 def _checked_result(context: CallContext, function: AnalysedFunction, text: bytes) -> bytes:
     path = context.path.canonical
     try:
-        value = values.loads(text)
+        value = values.loads(text, may_hold_commit_ts=True)
         values.check_value(value)
     except (BackendError, ValueError) as failure:
         raise _Refused(f"Function {path} return value invalid: {failure}") from failure
+    result = values.dumps(value)
+    if context.udf_type == "Query" and context.depth == 0 and holds_placeholder(result):
+        raise _Refused(errors.unresolved_result_text(path))
     size_bytes = values.size_of(value)
     if size_bytes > limits.FUNCTION_RESULT_BYTES_MAX:
         raise _Refused(errors.result_too_large_text(path, size_bytes))
     error = function.returns.check(value, context.transaction.catalog)
     if error is not None:
         raise _Refused(f"ReturnsValidationError: {error}")
-    return values.dumps(value)
+    return result
 
 
 def _decoded_data(thrown: Thrown) -> Thrown:

@@ -232,7 +232,7 @@ def _written_table(context: CallContext, args: dict[str, Any], method: str) -> T
 
 
 def _object_argument(args: dict[str, Any], method: str) -> dict[str, Any]:
-    value = values.decode(args.get("value"))
+    value = values.decode(args.get("value"), may_hold_commit_ts=True)
     if not isinstance(value, dict):
         raise errors.invalid_argument("value", method, "Value must be an Object")
     check_value(value)

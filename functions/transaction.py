@@ -41,10 +41,11 @@ from functions.scan import Overlay, Scan
 from functions.snapshot import Row, SnapshotReader
 from functions.system.tables import index_row_id, table_row_id
 from log import limits, values
+from log.commit_ts import holds_placeholder, leave_blanks
 from log.errors import schema_enforcement, too_many_tables
 from log.ids import check_table_name, encode_id, new_internal_id
 from log.intervals import IntervalSet
-from log.keys import encode_item, index_key
+from log.keys import commit_ts_offsets, encode_item, index_key
 from log.read_set import ReadSet
 from log.record import CallTrace, CommitBody, DocumentWrite, KeyWrite, in_application_order
 
@@ -345,6 +346,11 @@ class Transaction:
 
     def commit_body(self, call_id: bytes, trace: CallTrace) -> CommitBody:
         """What to propose to the committer. Documents inserted and deleted here leave no trace."""
+        unresolved = {
+            name: [commit_ts_offsets(index.fields, found.document) for index in found.table.indexes]
+            for name, found in self._written.items()
+            if found.encoded is not None and holds_placeholder(found.encoded)
+        }
         writes = [
             DocumentWrite(
                 tablet_id=written.table.tablet_id,
@@ -357,7 +363,8 @@ class Transaction:
             for document_id, written in self._written.items()
             if written.encoded is not None or written.original is not None
         ]
-        return CommitBody(self.begin_ts, call_id, trace, in_application_order(writes))
+        body = CommitBody(self.begin_ts, call_id, trace, in_application_order(writes))
+        return leave_blanks(body, unresolved) if unresolved else body
 
 
 def index_fields(table: Table, index: Index) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from log import limits
+from log.commit_ts import fill_blanks
 from log.errors import commit_queue_full, internal_server_error
 from log.invariant import invariant
 from log.read_set import ReadSet
@@ -30,7 +31,8 @@ NANOSECONDS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class CommitRequest:
-    """A proposal: what was read, what shall be written. `encoded` is `body.encode()`, stored verbatim."""
+    """A proposal: what was read, what shall be written. `encoded` is `body.encode()`, stored verbatim but
+    for the commit's own ts in its blanks (log/commit_ts.py)."""
 
     reads: ReadSet
     body: CommitBody
@@ -179,15 +181,16 @@ class Committer:
         """When the call was admitted, while it is remembered."""
         return self._ts_by_call_id.get(call_id)
 
+    def next_ts(self, now_ns: int) -> int:
+        """The ts of a commit admitted now."""
+        return max(self._last.ts + 1, now_ns)
+
     def _admit_record(self, kind: RecordKind, encoded: bytes, body: CommitBody, now_ns: int) -> Commit:
-        record = make_record(
-            self._last.crc,
-            self._last.seq + 1,
-            max(self._last.ts + 1, now_ns),
-            self.epoch,
-            kind,
-            encoded,
-        )
+        ts = self.next_ts(now_ns)
+        if body.blanks:  # BEFORE the crc is taken and the keys are remembered: both are of the final bytes
+            encoded = fill_blanks(encoded, body.blanks, ts)
+            body = CommitBody.decode(encoded)
+        record = make_record(self._last.crc, self._last.seq + 1, ts, self.epoch, kind, encoded)
         self._last = LogEnd(record.seq, record.ts, record.crc)
         commit = Commit(record, body)
         self._admitted.append(commit)

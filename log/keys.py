@@ -13,11 +13,11 @@ Promises:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from log.limits import VALUE_NESTING_MAX
-from log.value_types import UNDEFINED, Operand, Undefined
+from log.value_types import COMMIT_TS, INT64_MAX, UNDEFINED, CommitTs, Operand, Undefined
 
 PREFIX_END: Final = b"\xff"
 
@@ -56,6 +56,17 @@ def index_key(fields: tuple[tuple[str, ...], ...], document: dict[str, Any], doc
     ]
     items.append(encode_item(document_id))
     return b"".join(items)
+
+
+def commit_ts_offsets(fields: tuple[tuple[str, ...], ...], document: Any) -> tuple[int, ...]:
+    """Where the digits of each COMMIT_TS stand in the `index_key` of `document`: eight bytes from there."""
+    offsets: list[int] = []
+    position = 0
+    for path in fields:
+        item = field_at(document, path)
+        offsets.extend(_commit_ts_offsets(item, position))
+        position += len(encode_item(item))
+    return tuple(offsets)
 
 
 def field_at(document: Any, path: tuple[str, ...]) -> Operand:
@@ -131,7 +142,23 @@ _ENCODERS: Final[dict[type, Any]] = {
     bytes: _encode_bytes,
     list: _encode_array,
     dict: _encode_object,
+    CommitTs: lambda _: _encode_int64(INT64_MAX),
 }
+
+
+def _commit_ts_offsets(item: Any, position: int) -> Iterator[int]:
+    """`position` is where the item itself begins; every kind of item begins with a tag of one byte."""
+    if item is COMMIT_TS:
+        yield position + 1
+    elif type(item) is list:
+        for part in item:
+            yield from _commit_ts_offsets(part, position + 1)
+            position += len(encode_item(part))
+    elif type(item) is dict:
+        for name in sorted(item):
+            position += len(_encode_name(name))
+            yield from _commit_ts_offsets(item[name], position + 1)
+            position += len(encode_item(item[name]))
 
 
 # --- decoding ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from log.value_json import encode
-from log.value_types import UNDEFINED, Operand, Value
+from log.value_types import COMMIT_TS, UNDEFINED, Operand, Value
 
 _BARE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -26,6 +26,8 @@ def display(value: Operand) -> str:
     """
     if value is UNDEFINED:
         return "undefined"
+    if value is COMMIT_TS:
+        return "[unresolved commit timestamp]"  # as the npm package prints it
     if type(value) is int:
         return str(value)
     if type(value) is float:

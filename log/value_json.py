@@ -20,7 +20,6 @@ from log.errors import (
     BackendError,
     array_too_long,
     invalid_value,
-    not_supported_yet,
     too_many_fields,
     value_too_large,
     value_too_nested,
@@ -32,7 +31,7 @@ from log.limits import (
     VALUE_BYTES_MAX,
     VALUE_NESTING_MAX,
 )
-from log.value_types import INT64_MAX, INT64_MIN, Value, is_ordinary_float
+from log.value_types import COMMIT_TS, INT64_MAX, INT64_MIN, Value, is_ordinary_float
 
 _INT64: Final = struct.Struct("<q")
 _FLOAT64: Final = struct.Struct("<d")
@@ -40,10 +39,16 @@ _FLOAT64: Final = struct.Struct("<d")
 Sized = tuple[Value, int, int]
 """A value, its size in bytes (spec 01 3.4) and its nesting (scalars 0, containers 1 + deepest child)."""
 
+_Tags = dict[str, Callable[[Any], Sized]]
 
-def decode_sized(tree: Any) -> Sized:
-    """The value a JSON tree stands for, with its size and nesting; a BackendError if it stands for none."""
-    sized = _decode(tree, 1)
+
+def decode_sized(tree: Any, *, may_hold_commit_ts: bool = False) -> Sized:
+    """The value a JSON tree stands for, with its size and nesting; a BackendError if it stands for none.
+
+    The placeholder of the coming commit's ts is a value only where a mutation speaks (spec 03 2.9);
+    elsewhere it is an unknown `$` field.
+    """
+    sized = _decode(tree, 1, _TAGS_OF_MUTATIONS if may_hold_commit_ts else _TAGS)
     if sized[1] > VALUE_BYTES_MAX:
         raise value_too_large(sized[1], VALUE_BYTES_MAX)
     return sized
@@ -64,6 +69,8 @@ def encode(value: Value) -> Any:
         return _tag("$bytes", value)  # type: ignore[arg-type]
     if kind is str or kind is bool or value is None:
         return value
+    if value is COMMIT_TS:
+        return {"$commitTs": None}
     raise TypeError(f"not a Convex value: {value!r}")
 
 
@@ -91,13 +98,13 @@ def utf8_length(text: str) -> int:
         raise invalid_value("Strings must be valid Unicode: lone surrogates are not allowed") from None
 
 
-def _decode(tree: Any, depth: int) -> Sized:
+def _decode(tree: Any, depth: int, tags: _Tags) -> Sized:
     """`depth` is the nesting this tree has from the outside if it is a container."""
     kind = type(tree)
     if kind is dict:
-        return _decode_object(tree, depth)
+        return _decode_object(tree, depth, tags)
     if kind is list:
-        return _decode_array(tree, depth)
+        return _decode_array(tree, depth, tags)
     if kind is str:
         return tree, 2 + utf8_length(tree), 0
     if kind is float:
@@ -109,12 +116,12 @@ def _decode(tree: Any, depth: int) -> Sized:
     raise TypeError(f"not a JSON tree: {tree!r}")
 
 
-def _decode_object(tree: dict[str, Any], depth: int) -> Sized:
+def _decode_object(tree: dict[str, Any], depth: int, tags: _Tags) -> Sized:
     """Scalars are handled in the loop: most values are flat objects and a call per field would double it."""
     if len(tree) == 1:
         ((name, item),) = tree.items()
-        if name in _TAGS:
-            return _TAGS[name](item)
+        if name in tags:
+            return tags[name](item)
     _check_container(len(tree), depth, too_many_fields, OBJECT_FIELDS_MAX)
     size, nesting, value = 2 + _names_size(tree), 0, tree
     for name, item in tree.items():
@@ -126,7 +133,7 @@ def _decode_object(tree: dict[str, Any], depth: int) -> Sized:
         elif kind is bool or item is None:
             size += 1
         else:
-            decoded, item_size, item_nesting = _decode(item, depth + 1)
+            decoded, item_size, item_nesting = _decode(item, depth + 1, tags)
             size += item_size
             if item_nesting > nesting:
                 nesting = item_nesting
@@ -139,14 +146,14 @@ def _decode_object(tree: dict[str, Any], depth: int) -> Sized:
     return value, size, nesting + 1
 
 
-def _decode_array(tree: list[Any], depth: int) -> Sized:
+def _decode_array(tree: list[Any], depth: int, tags: _Tags) -> Sized:
     _check_container(len(tree), depth, array_too_long, ARRAY_ITEMS_MAX)
     size, nesting, value = 2, 0, tree
     for position, item in enumerate(tree):
         if type(item) is float:
             size += 9
             continue
-        decoded, item_size, item_nesting = _decode(item, depth + 1)
+        decoded, item_size, item_nesting = _decode(item, depth + 1, tags)
         size += item_size
         if item_nesting > nesting:
             nesting = item_nesting
@@ -193,16 +200,18 @@ def _decode_bytes(item: Any) -> Sized:
     return content, 2 + len(content), 0
 
 
-def _refuse_commit_ts(item: Any) -> Sized:
-    raise not_supported_yet("The commit timestamp placeholder ($commitTs)")
+def _decode_commit_ts(item: Any) -> Sized:
+    if item is not None:
+        raise invalid_value("$commitTs must hold null")
+    return COMMIT_TS, 9, 0
 
 
-_TAGS: Final[dict[str, Callable[[Any], Sized]]] = {
+_TAGS: Final[_Tags] = {
     "$integer": _decode_int64,
     "$float": _decode_float64,
     "$bytes": _decode_bytes,
-    "$commitTs": _refuse_commit_ts,
 }
+_TAGS_OF_MUTATIONS: Final[_Tags] = {**_TAGS, "$commitTs": _decode_commit_ts}
 
 
 def _eight_bytes(tag: str, item: Any) -> bytes:

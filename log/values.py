@@ -26,9 +26,11 @@ from log.limits import (
 from log.value_forms import display, to_clean_json, to_export_json_bytes
 from log.value_json import check_field_name, decode_sized, encode, utf8_length
 from log.value_types import (
+    COMMIT_TS,
     INT64_MAX,
     INT64_MIN,
     UNDEFINED,
+    CommitTs,
     Operand,
     Undefined,
     Value,
@@ -38,10 +40,12 @@ from log.value_types import (
 )
 
 __all__ = [
+    "COMMIT_TS",
     "INT64_MAX",
     "INT64_MIN",
     "SYSTEM_FIELDS",
     "UNDEFINED",
+    "CommitTs",
     "Operand",
     "Undefined",
     "Value",
@@ -70,43 +74,40 @@ __all__ = [
 SYSTEM_FIELDS: Final = ("_id", "_creationTime")
 
 
-def decode(tree: Any) -> Value:
+def decode(tree: Any, *, may_hold_commit_ts: bool = False) -> Value:
     """The value of an `orjson.loads` tree; BackendError BAD_REQUEST when it is none (spec 01 3.2, 3.3)."""
-    return decode_sized(tree)[0]
+    return decode_sized(tree, may_hold_commit_ts=may_hold_commit_ts)[0]
 
 
 def decode_patch(tree: Any) -> dict[str, Operand]:
-    """An object whose top-level fields may be `{"$undefined": null}`: remove this field (spec 03 2.4)."""
+    """An object whose top-level fields may be `{"$undefined": null}`: remove this field (spec 03 2.4).
+
+    A patch is part of a mutation, so it may hold COMMIT_TS.
+    """
     if type(tree) is not dict:
         raise invalid_value("Value must be an Object")
     removed = {name: UNDEFINED for name, item in tree.items() if _is_undefined(item)}
     for name in removed:
         check_field_name(name)
-    kept = decode({name: item for name, item in tree.items() if name not in removed} if removed else tree)
+    rest = {name: item for name, item in tree.items() if name not in removed} if removed else tree
+    kept = decode(rest, may_hold_commit_ts=True)
     if type(kept) is not dict:  # the tree was one tagged scalar
         raise invalid_value("Value must be an Object")
     return {**kept, **removed} if removed else kept
 
 
 def decode_operand(tree: Any) -> Operand:
-    """A value, UNDEFINED, or the placeholder of the coming commit, which sorts as the largest Int64.
-
-    For filters and index ranges only (spec 03 2.2).
-    """
-    if _is_undefined(tree):
-        return UNDEFINED
-    if tree == {"$commitTs": None}:
-        return INT64_MAX
-    return decode(tree)
+    """A value, UNDEFINED or COMMIT_TS: for filters and index ranges only (spec 03 2.2)."""
+    return UNDEFINED if _is_undefined(tree) else decode(tree, may_hold_commit_ts=True)
 
 
-def loads(data: bytes | str) -> Value:
+def loads(data: bytes | str, *, may_hold_commit_ts: bool = False) -> Value:
     """The value of a JSON text from outside, every rule checked."""
     try:
         tree = orjson.loads(data)
     except orjson.JSONDecodeError as failure:
         raise invalid_value(f"Invalid JSON: {failure}") from None
-    return decode(tree)
+    return decode(tree, may_hold_commit_ts=may_hold_commit_ts)
 
 
 def loads_canonical(data: bytes) -> Value:
@@ -116,7 +117,7 @@ def loads_canonical(data: bytes) -> Value:
     as `"$` in the text (a string may too, which costs only time).
     """
     tree = orjson.loads(data)
-    return decode(tree) if b'"$' in data else tree
+    return decode(tree, may_hold_commit_ts=True) if b'"$' in data else tree
 
 
 def dumps(value: Value) -> bytes:
@@ -142,6 +143,8 @@ def size_of(value: Value) -> int:
         return 2 + sum(map(size_of, value))  # type: ignore[arg-type]
     if kind is bytes:
         return 2 + len(value)  # type: ignore[arg-type]
+    if value is COMMIT_TS:
+        return 9
     raise TypeError(f"not a Convex value: {value!r}")
 
 
@@ -172,7 +175,7 @@ def nesting_of(value: Value) -> int:
 
 def check_value(value: Value, size_max: int = VALUE_BYTES_MAX, nesting_max: int = VALUE_NESTING_MAX) -> None:
     """Refuse what is no value or too big: for values made in Python, decoded ones were checked already."""
-    _, size, nesting = decode_sized(encode(value))
+    _, size, nesting = decode_sized(encode(value), may_hold_commit_ts=True)
     if nesting > nesting_max:
         raise value_too_nested(nesting, nesting_max)
     if size > size_max:

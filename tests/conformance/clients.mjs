@@ -7,7 +7,7 @@ const require = createRequire(path.join(process.env.NODE_MODULES, "anchor.js"));
 const { ConvexClient, ConvexHttpClient } = require("convex/browser");
 const { ConvexReactClient } = require("convex/react");
 const { anyApi } = require("convex/server");
-const { ConvexError } = require("convex/values");
+const { ConvexError, jsonToConvex } = require("convex/values");
 const WebSocket = require("ws");
 
 const [url, scenario, ...rest] = process.argv.slice(2);
@@ -15,6 +15,7 @@ const say = (what, value) => console.log("> " + JSON.stringify([what, value ?? n
 const plain = (_key, value) => (typeof value === "bigint" ? `${value}n` : value);
 const { messages } = anyApi;
 const sockets = { webSocketConstructor: WebSocket };
+const commitTsPlaceholder = jsonToConvex({ $commitTs: null });
 const connect = () => new ConvexClient(url, sockets);
 const channel = rest[0] ?? "clients";
 
@@ -70,6 +71,21 @@ const scenarios = {
       say("refused", error.message);
     }
     say("anonymous", await client.query(messages.whoami, {}));
+  },
+
+  async stamps() {
+    const client = new ConvexHttpClient(url);
+    const { at, snapshotTs, ...rest } = await client.mutation(anyApi.stamps.write, { name: channel });
+    const later = await client.mutation(anyApi.stamps.write, { name: "later" });
+    say("an int64 above its snapshot", typeof at === "bigint" && snapshotTs < at && at <= later.snapshotTs);
+    say("told", { ...rest, nested: rest.nested.map((stamp) => stamp.at === at) });
+    const found = await client.query(anyApi.stamps.list, { name: channel });
+    say("found", found.map((stamp) => [stamp.at === at, stamp.deep.map((part) => part.at === at)]));
+    try {
+      await client.mutation(anyApi.stamps.nested, { name: channel, at: commitTsPlaceholder });
+    } catch (error) {
+      say("refused", error.message);
+    }
   },
 
   async live() {

@@ -7,5 +7,10 @@ export default defineSchema({
     body: v.string(),
     n: v.optional(v.int64()),
   }).index("by_channel", ["channel"]),
+  stamps: defineTable({
+    name: v.string(),
+    at: v.commitTs(),
+    deep: v.array(v.object({ at: v.int64() })),
+  }).index("by_at", ["at"]),
   counters: defineTable({ name: v.string(), n: v.number() }).index("by_name", ["name"]),
 });
