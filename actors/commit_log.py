@@ -21,6 +21,7 @@ from log.committer import (
     Committer,
     TooOld,
 )
+from log.record import CommitBody
 from log.store import LogStore
 from log.write_log import Conflict
 
@@ -83,9 +84,9 @@ class CommitLog:
             case refused:
                 return refused
 
-    def committed_ts(self, call_id: bytes) -> int | None:
-        """When a call was admitted before, while it is remembered."""
-        return self._committer.committed_ts(call_id)
+    def recognise(self, body: CommitBody) -> AlreadyCommitted | None:
+        """Whether a call was admitted before, while it is remembered."""
+        return self._committer.recognise(body)
 
     async def flush(self) -> None:
         """Make everything admitted durable (the epoch record at start)."""

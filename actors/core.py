@@ -7,7 +7,7 @@ then callers are answered. So whoever hears of a ts can read it.
 Messages (method: arguments -> answer):
     commit: reads, body, ticket, epoch
                                   -> ["committed", ts, wanted] | ["conflict", ts, index id, source, places]
-                                     | ["queue", places] | ["stale"]
+                                     | ["queue", places] | ["repeated", ts] | ["stale"]
     turn: places | None           -> [ticket, epoch, published ts, [[ts, body], ...]], when its turn has come;
                                      the bodies are admitted, not durable yet, and are to be read as well
     end_turn: ticket              -> none
@@ -172,9 +172,9 @@ class Core:
 
     def _judge(self, request: CommitRequest, ticket: int | None, epoch: int | None) -> int | list[Any]:
         """The ts of the admission, or the answer that says why not."""
-        earlier_ts = self._log.committed_ts(request.body.call_id)
-        if earlier_ts is not None:
-            return earlier_ts  # its answer was lost
+        earlier = self._log.recognise(request.body)
+        if earlier is not None:  # its answer was lost, or another executor was asked to run it too
+            return earlier.ts if earlier.is_same_run else ["repeated", earlier.ts]
         if epoch is not None and epoch != self._log.epoch:
             return ["stale"]  # what it read died with an earlier writer
         turns = self._turns.turns

@@ -11,6 +11,7 @@ Messages (method: arguments -> answer):
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -70,6 +71,7 @@ class Executor:
         self._runner = runner_of(engine, settings)
         self._reader = NodeReader()
         self._transactor = Transactor(self._reader, now_ns)
+        self._has_core = asyncio.Event()
         self.calls_run = 0
 
     async def connect(self, core: Peer) -> None:
@@ -77,15 +79,18 @@ class Executor:
         folder = await core.call("locate")
         self._reader.attach(Path(folder))
         self._transactor.connect(core)
+        self._has_core.set()
 
     # --- actors.runtime.Actor -----------------------------------------------------------------------
 
     async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
         if method == "run":
             started = time.perf_counter()
+            await self._has_core.wait()  # a gateway may know us before we know the core
             ended = await self._run(RunCall(*arguments[0]), arguments[1])
             return outcome_fields(ended, time.perf_counter() - started)
         if method == "operate":
+            await self._has_core.wait()
             return await self._operate(*arguments)
         if method == "status":
             return self.status()

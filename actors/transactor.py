@@ -158,6 +158,8 @@ class Transactor:
                 return Loss(ts, index_id, source, frozenset(places))
             case ("queue", places):
                 return Loss(places=frozenset(places))
+            case ("repeated", ts):  # by another run of the same call: the next one finds what it recorded
+                return Loss(ts)
             case _:  # stale: what it read is out of date, or never came to be
                 return Loss(self._reader.published_ts)
 

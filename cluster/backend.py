@@ -43,15 +43,22 @@ class ClusterBackend:
         self._covered = asyncio.Event()
         self._peers_changed = asyncio.Event()
         self._registered: set[int] = set()
+        self._early_pushes: list[tuple[str, tuple[Any, ...]]] | None = None  # while `set_core` listens
 
     # --- who is there -------------------------------------------------------------------------------
 
     async def set_core(self, core: Peer) -> None:
         """Follow this core's stream. Registrations of an earlier core are lost: all count as hit."""
+        self._early_pushes = []
         published_ts = await core.call("listen")
         self._core = core
         lost, self._registered = sorted(self._registered), set()
+        # The first pushes may have arrived with the answer. They cover commits that the lost registrations
+        # were not compared with, so these are given up BEFORE they are heard.
         self._advance(published_ts, [Invalidation(key, published_ts, "restart") for key in lost])
+        early, self._early_pushes = self._early_pushes, None
+        for push in early:
+            self.pushed(*push)
         self._notify_peers()
 
     def set_executors(self, fast: Sequence[Peer], slow: Sequence[Peer]) -> None:
@@ -61,6 +68,9 @@ class ClusterBackend:
 
     def pushed(self, event: str, arguments: tuple[Any, ...]) -> None:
         """actors.runtime.PushHandler of the connection to the core."""
+        if self._early_pushes is not None:
+            self._early_pushes.append((event, arguments))
+            return
         if event == "stream":
             published_ts, hits = arguments
             invalidations = [Invalidation(*hit) for hit in hits]

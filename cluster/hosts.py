@@ -113,6 +113,9 @@ class Link:
         """Be connected to this address when this returns, or keep trying in the background."""
         if address == self._address and self._peer is not None and self._peer.is_open:
             return
+        if address != self._address and self._opening is not None:
+            self._opening.cancel()  # it may wait for ever at the old address
+            self._opening = None
         self._address = address
         if self._peer is not None:
             self._peer.close()
@@ -133,9 +136,8 @@ class Link:
     async def _open_until_up(self) -> None:
         while (address := self._address) is not None:
             try:
-                peer = await connect(*address, self._secret, self._on_push, self._lost)
-                self._peer = peer
-                await self._on_up(peer)
+                self._peer = await connect(*address, self._secret, self._on_push, self._lost)
+                await self._on_up(self._peer)
                 return
             except ConnectionLost:
                 await asyncio.sleep(_RECONNECT_SECONDS)
@@ -266,11 +268,11 @@ class GatewayHost:
 
     async def set_peers(self, peers: Peers) -> None:
         """The ports answer once a core and an executor are there."""
-        for name, address in peers.executors.items():
-            if name not in self._links:
-                self._links[name] = self._executor_link(name)
-            await self._links[name].point_to(address)
-        await self._core_link.point_to(peers.core)
+        for name in peers.executors.keys() - self._links.keys():
+            self._links[name] = self._executor_link(name)
+        # At the same time: an executor that does not answer keeps nobody from the new core.
+        pointing = [self._links[name].point_to(address) for name, address in peers.executors.items()]
+        await asyncio.gather(self._core_link.point_to(peers.core), *pointing)
         if not self._is_serving:
             self._is_serving = True
             self._serving = asyncio.create_task(self._serve_until_stopped())

@@ -293,5 +293,9 @@ async def connect(
         _, peer = await loop.create_connection(lambda: SocketPeer(secret, on_push, on_lost), host, port)
     except OSError as failure:
         raise ConnectionLost(f"cannot connect to {host}:{port}: {failure}") from failure
-    await peer.proven
+    try:
+        await peer.proven
+    except BaseException:
+        peer.close()
+        raise
     return peer

@@ -48,9 +48,11 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyCommitted:
-    """This call id was admitted before, at `ts`; nothing new was admitted."""
+    """This call id was admitted before, at `ts`; nothing new was admitted. `is_same_run`: what was admitted
+    is this very run's proposal, so its result stands; else another run of the call came first."""
 
     ts: int
+    is_same_run: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Committer:
         self._write_log = WriteLog(forgotten_ts=recent[0].ts if recent else end.ts)
         self._admitted: list[Commit] = []  # filled by _admit, emptied by ready
         self._in_flight: Batch | None = None  # set by ready, cleared by advance
-        self._ts_by_call_id: OrderedDict[bytes, int] = OrderedDict()
+        self._runs: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()  # call id -> ts, the run's seed
         for commit in recent:
             if commit.ts > self._write_log.forgotten_ts:
                 self._remember(commit)
@@ -135,9 +137,9 @@ class Committer:
             begin_ts=body.begin_ts,
             admitted_ts=self.admitted_ts,
         )
-        earlier_ts = self._ts_by_call_id.get(body.call_id)
-        if earlier_ts is not None:
-            return AlreadyCommitted(earlier_ts)
+        earlier = self.recognise(body)
+        if earlier is not None:
+            return earlier
         if len(self._admitted) >= limits.COMMIT_QUEUE_LENGTH_MAX:
             raise commit_queue_full()
         if body.begin_ts < self._write_log.forgotten_ts:
@@ -177,9 +179,10 @@ class Committer:
         )
         return batch.commits
 
-    def committed_ts(self, call_id: bytes) -> int | None:
-        """When the call was admitted, while it is remembered."""
-        return self._ts_by_call_id.get(call_id)
+    def recognise(self, body: CommitBody) -> AlreadyCommitted | None:
+        """Whether the call was admitted before, while it is remembered. Seeds tell runs apart."""
+        earlier = self._runs.get(body.call_id)
+        return AlreadyCommitted(earlier[0], earlier[1] == body.trace.seed) if earlier is not None else None
 
     def next_ts(self, now_ns: int) -> int:
         """The ts of a commit admitted now."""
@@ -204,6 +207,6 @@ class Committer:
     def _remember(self, commit: Commit) -> None:
         body = commit.body
         self._write_log.append(commit.ts, body.trace.path, body.writes, self._catalog_tablets)
-        self._ts_by_call_id[body.call_id] = commit.ts
-        if len(self._ts_by_call_id) > limits.CALL_ID_WINDOW_LENGTH_MAX:
-            self._ts_by_call_id.popitem(last=False)
+        self._runs[body.call_id] = commit.ts, body.trace.seed
+        if len(self._runs) > limits.CALL_ID_WINDOW_LENGTH_MAX:
+            self._runs.popitem(last=False)

@@ -286,3 +286,55 @@ def test_what_was_read_from_a_lost_writer_is_stale_but_what_it_admitted_is_answe
         assert not await core.handle(client, "settled", (elsewhere, first[1]))
 
     play(tmp_path, scene)
+
+
+class LatePeer:
+    """A connection to the core on which proposals wait until they are let through."""
+
+    def __init__(self, inner: DirectPeer) -> None:
+        self._inner = inner
+        self.may_propose, self.proposing = asyncio.Event(), asyncio.Event()
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        if method == "commit":
+            self.proposing.set()
+            await self.may_propose.wait()
+        return await self._inner.call(method, *arguments)
+
+    def send(self, method: str, *arguments: Any) -> None:
+        self._inner.send(method, *arguments)
+
+
+def test_a_call_that_two_executors_run_is_answered_twice_with_what_was_committed(tmp_path: Path) -> None:
+    """A gateway loses its connection to an executor, which lives on, and asks another one with the same call
+    id. Both run, at different snapshots; the answer is the one that its commit recorded."""
+
+    def once(world: World) -> Callable[[Attempt], Done[float]]:
+        def work(attempt: Attempt) -> Done[float]:
+            recorded = world.read(attempt.transaction, "recorded")
+            if recorded:
+                return Done(recorded)
+            result = world.add("one", 1)(attempt.transaction)
+            world.add("recorded", result)(attempt.transaction)
+            return Done(result, CallTrace(path="m.js:f", seed=attempt.seed))
+
+        return work
+
+    async def scene(world: World) -> None:
+        await world.make_counters("one", "recorded")
+        late = LatePeer(DirectPeer(world.core, lambda *_: None))
+        world.transactor(1).connect(late)
+        call_id = os.urandom(16)
+
+        async def run(number: int) -> float:
+            transactor = world.transactor(number)
+            return (await transactor.transact("m.js:f", b"[{}]", call_id, 4, once(world)))[0]
+
+        second = asyncio.create_task(run(1))
+        await late.proposing.wait()
+        await world.run(world.add("one", 10))
+        assert await run(0) == 11.0
+        late.may_propose.set()
+        assert await second == 11.0
+
+    play(tmp_path, scene)

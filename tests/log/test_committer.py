@@ -173,13 +173,29 @@ def test_unpublished_is_what_is_in_flight_and_then_what_waits_until_it_is_advanc
     assert committer.unpublished() == () and committer.published_ts == committer.admitted_ts
 
 
+def test_another_run_of_an_admitted_call_is_told_that_it_is_not_the_one() -> None:
+    committer = make_committer()
+    one, other = (
+        CommitBody(committer.published_ts, b"c" * 16, CallTrace(path="m.js:f", seed=seed), write_to(b"a"))
+        for seed in (b"one", b"other")
+    )
+    first = committer.propose(CommitRequest(reads_of(), one, one.encode()), 200)
+    assert isinstance(first, Admitted)
+    assert committer.recognise(one) == AlreadyCommitted(first.ts, is_same_run=True)
+    assert committer.recognise(other) == AlreadyCommitted(first.ts, is_same_run=False)
+    assert committer.propose(CommitRequest(reads_of(), other, other.encode()), 201) == committer.recognise(
+        other
+    )
+
+
 def test_only_the_newest_call_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CALL_ID_WINDOW_LENGTH_MAX", 2)
     committer = make_committer()
     for number in range(3):
         call_id = bytes([number]) * 16
         committer.propose(make_request(committer, reads_of(), write_to(b"a"), call_id=call_id), 200 + number)
-    remembered = [committer.committed_ts(bytes([number]) * 16) is not None for number in range(3)]
+    calls = [make_request(committer, reads_of(), (), call_id=bytes([number]) * 16) for number in range(3)]
+    remembered = [committer.recognise(call.body) is not None for call in calls]
     assert remembered == [False, True, True]
 
 
