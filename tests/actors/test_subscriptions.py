@@ -111,3 +111,13 @@ def test_a_hit_names_the_key_that_was_written_and_the_catalog_has_none() -> None
             else:
                 assert hit.key is not None and reads.find(hit.index_id, hit.key) is not None, seed
                 assert (hit.index_id, hit.key) in touched(writes), seed
+
+
+def test_only_an_interval_that_holds_one_key_is_kept_as_a_point() -> None:
+    ours = IntervalIndex()
+    ours.add(1, b"a", b"a\x00")
+    ours.add(2, b"a", b"ab")
+    assert set(ours.stab(b"a")) == {1, 2}
+    assert set(ours.stab(b"aa")) == {2}
+    ours.remove(2, b"a", b"ab")
+    assert set(ours.stab(b"a")) == {1} and set(ours.stab(b"aa")) == set()

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 REASONS = {
+    "actors/projections/interval_index.py never: block.end_max is not None and block.end_max <= key": (
+        "a block that cannot hold the key is looked into: slower, not wrong"
+    ),
+    'actors/index_view.py dropped: b""': "no mark and an empty one are equally unlike the marks compared with",
+    "actors/index_view.py dropped: self.state.applied_seq == 0": (
+        "a view that has folded nothing is made anew: nothing is lost"
+    ),
+    "actors/index_view.py always: with_undo": (
+        "undo that nobody may read is written and pruned: slower, not wrong"
+    ),
     "actors/projections/interval_index.py always: None in ends": (
         "the block counts as unbounded and is looked into each time: slower, not wrong"
     ),
