@@ -6,7 +6,7 @@ REASONS = {
     "actors/projections/interval_index.py never: block.end_max is not None and block.end_max <= key": (
         "a block that cannot hold the key is looked into: slower, not wrong"
     ),
-    'actors/index_view.py dropped: b""': "no mark and an empty one are equally unlike the marks compared with",
+    'actors/index_view.py dropped: b""': "no mark and an empty one are equally unlike a real one",
     "actors/index_view.py dropped: self.state.applied_seq == 0": (
         "a view that has folded nothing is made anew: nothing is lost"
     ),
