@@ -33,7 +33,7 @@ BENCH_PEERS := tests/bench/node_modules/.stamp
 ENGINE_SOURCES := $(wildcard functions/engine/*.py functions/engine/*.[ch] functions/engine/*.json \
 	functions/engine/prelude/*.js)
 
-.PHONY: help setup setup-dev run test check bench bench-peers chaos soak sim lock clean
+.PHONY: help setup setup-dev run test check bench bench-peers chaos mutants soak sim lock clean
 
 help:
 	@sed -n '3,5s/^# *//p' Makefile
@@ -59,10 +59,18 @@ bench: setup-dev
 chaos: setup-dev
 	$(BIN)/python -m tests chaos
 
+mutants: setup-dev
+	$(BIN)/python -m tests.mutants --report docs/mutants.md
+
 bench-peers: setup-dev $(BENCH_PEERS)
 	$(BIN)/python -m tests.bench peers
 
-soak sim:
+# make sim SEEDS=<first>-<last>
+SEEDS ?= 1-1000
+sim: $(DEVELOPMENT)
+	$(BIN)/python -m tests sim $(SEEDS)
+
+soak:
 	@echo "make $@: not built yet (see docs/status.md)" >&2; exit 1
 
 # --- setting up -------------------------------------------------------------------------------------

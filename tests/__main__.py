@@ -1,7 +1,7 @@
-"""The one command of the tests: `python -m tests [quick|all|chaos]`.
+"""The one command of the tests: `python -m tests [quick|all|chaos|sim]`.
 
 quick: what needs no server, no Node.js and ends within a minute; all: everything; chaos: real processes
-killed many times.
+killed many times; sim [first-last]: simulated histories by seed (docs/simulation.md).
 
 `all` is two runs at the same time: the tests of real servers mostly wait, the others mostly compute.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-SERVERS = ["tests/chaos", "tests/cluster", "tests/conformance"]
+SERVERS = ["tests/chaos", "tests/conformance", "tests/cluster/test_postgres_deployment.py"]
 QUICK = ["tests/log", "tests/actors", "tests/functions", "tests/properties"]
 QUICK += ["--ignore-glob=*/test_postgres_*.py"]  # they need a server, and maybe a download
 SUITES = {"quick": QUICK, "chaos": ["tests/chaos", "--kills=20"]}
@@ -27,8 +27,12 @@ def main() -> int:
     suite = sys.argv[1] if len(sys.argv) > 1 else "quick"
     if suite == "all":
         return run_all(sys.argv[2:])
+    if suite == "sim":
+        from .simulation import __main__ as simulation  # it imports the whole product
+
+        return simulation.main(sys.argv[2:])
     if suite not in SUITES:
-        print(f"unknown suite {suite!r}: one of all, {', '.join(SUITES)}", file=sys.stderr)
+        print(f"unknown suite {suite!r}: one of all, sim, {', '.join(SUITES)}", file=sys.stderr)
         return 2
     return int(pytest.main([*SUITES[suite], *sys.argv[2:]]))
 

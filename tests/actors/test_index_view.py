@@ -131,6 +131,7 @@ def test_every_read_at_every_timestamp_equals_the_twin(tmp_path: Path, seed: int
             key = world.rng.choice(KEYS)
             assert ours.get(index_id, key) == theirs.get(index_id, key), (*facts, key)
             assert ours.catalog_ts == theirs.catalog_ts, facts
+            assert ours.catalog_ts == theirs.catalog_ts, facts
     reader.close()
     world.view.close(clean=False)
 

@@ -119,7 +119,7 @@ def test_accepting_loss_goes_on_before_the_break_and_keeps_what_follows_aside(tm
     store.append_and_sync(epoch, make_records(store.end(), 6, epoch))
     store._connection.execute("UPDATE log SET body = x'00' WHERE seq = 4")
     store.close()
-    with pytest.raises(LogDamaged, match="after record 3.* `tidelog verify --accept-loss`"):
+    with pytest.raises(LogDamaged, match=r"after record 3.* `tidelog verify --accept-loss`"):
         SqliteStore(tmp_path)
     accepted = SqliteStore(tmp_path, accept_loss=True)
     assert accepted.end().seq == 3
