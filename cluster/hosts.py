@@ -138,7 +138,9 @@ class Link:
             try:
                 self._peer = await connect(*address, self._secret, self._on_push, self._lost)
                 await self._on_up(self._peer)
-                return
+                if self._peer.is_open:
+                    return
+                # Lost meanwhile: `_lost` saw that we are still at it, and left it to us.
             except ConnectionLost:
                 await asyncio.sleep(_RECONNECT_SECONDS)
             except Exception as failure:
