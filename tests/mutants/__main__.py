@@ -33,14 +33,22 @@ each file in `tests/mutants/__main__.py` must fail.
 
 # File -> the tests that must notice.
 GUARDS: dict[str, tuple[str, ...]] = {
-    "log/committer.py": ("tests/log/test_committer.py", "tests/actors/test_transactor.py"),
+    "log/committer.py": (
+        "tests/log/test_committer.py",
+        "tests/log/test_commit_ts.py",
+        "tests/actors/test_transactor.py",
+    ),
     "log/write_log.py": ("tests/log/test_write_log.py", "tests/log/test_committer.py"),
     "log/intervals.py": ("tests/log/test_intervals.py", "tests/log/test_read_set.py"),
     "log/turns.py": ("tests/log/test_turns.py", "tests/actors/test_transactor.py"),
     "actors/projections/subscriptions.py": ("tests/actors/test_subscriptions.py",),
     "actors/projections/interval_index.py": ("tests/actors/test_subscriptions.py",),
-    "actors/index_view.py": ("tests/actors/test_index_view.py", "tests/actors/test_checkpoints.py"),
-    "actors/view_reader.py": ("tests/actors/test_index_view.py",),
+    "actors/index_view.py": (
+        "tests/actors/test_index_view.py",
+        "tests/actors/test_retention.py",
+        "tests/actors/test_checkpoints.py",
+    ),
+    "actors/view_reader.py": ("tests/actors/test_index_view.py", "tests/actors/test_checkpoints.py"),
 }
 
 
