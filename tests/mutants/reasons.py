@@ -14,8 +14,8 @@ REASONS = {
     ),
     "actors/index_view.py always: previous is not None": "deleting what is not there changes nothing",
     "actors/index_view.py dropped: old_key != new_key": "the entry is deleted and put again",
-    "actors/index_view.py dropped: removed < _PRUNE_ENTRIES_MAX": "a call prunes everything: longer, not wrong",
-    'actors/index_view.py dropped: b""': "nothing stands there: no mark is like no other, and a put document has bytes",
+    "actors/index_view.py dropped: removed < _PRUNE_ENTRIES_MAX": "a call prunes all: longer, not wrong",
+    'actors/index_view.py dropped: b""': "no mark is like no other; a put document has bytes",
     "actors/index_view.py dropped: self.state.applied_seq == 0": (
         "a view that has folded nothing is made anew: nothing is lost"
     ),
