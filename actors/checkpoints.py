@@ -48,9 +48,17 @@ class Checkpoints:
                 _logger.warning("the checkpoint %s cannot be read: %s", path, failure)
 
     def take(self, view: IndexView) -> Checkpoint | None:
-        """Copy the view as it is, while its writer goes on; None if an index was being filled. Blocks for
-        as long as the disk takes."""
+        """Copy the view as it is, while its writer goes on; None if the disk refused, or an index was being
+        filled. Blocks for as long as the disk takes. Derived data costs nobody the server: no failure."""
         unfinished = self._folder / _UNFINISHED
+        try:
+            return self._take(view, unfinished)
+        except OSError as failure:
+            _logger.warning("no checkpoint was taken: %s", failure)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            return None
+
+    def _take(self, view: IndexView, unfinished: Path) -> Checkpoint | None:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, mode=0o700)
         view.copy_to(unfinished)
@@ -68,9 +76,15 @@ class Checkpoints:
         return Checkpoint(path, state)
 
     def restore(self, checkpoint: Checkpoint, view_folder: Path) -> None:
-        """Make a view folder that holds what the checkpoint holds."""
-        view_folder.mkdir(parents=True, mode=0o700)
-        shutil.copyfile(checkpoint.path / DATA_FILE, view_folder / DATA_FILE)
+        """Make a view folder that holds what the checkpoint holds: whole by its name, like a checkpoint."""
+        unfinished = self._folder / _UNFINISHED
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        shutil.copyfile(checkpoint.path / DATA_FILE, unfinished / DATA_FILE)
+        unfinished.rename(view_folder)
+
+    def drop(self, checkpoint: Checkpoint) -> None:
+        shutil.rmtree(checkpoint.path)
 
     def _paths(self) -> list[Path]:
         if not self._folder.exists():

@@ -7,7 +7,7 @@ then callers are answered. So whoever hears of a ts can read it.
 Messages (method: arguments -> answer):
     commit: reads, body, ticket, epoch
                                   -> ["committed", ts, wanted] | ["conflict", ts, index id, source, places]
-                                     | ["queue", places] | ["repeated", ts] | ["stale"]
+                                     | ["queue", places] | ["repeated", ts] | ["stale"] | ["too_old"]
     turn: places | None           -> [ticket, epoch, published ts, [[ts, body], ...]], when its turn has come;
                                      the bodies are admitted, not durable yet, and are to be read as well
     end_turn: ticket              -> none
@@ -78,7 +78,7 @@ class Core:
         epoch = self._store.claim_epoch()  # BEFORE the view catches up: nobody else appends from here on
         self.records_replayed = self._shard.catch_up(self._store)
         end = self._store.end()
-        recent = _recent_commits(self._store, end.seq, self._now_ns())
+        recent = _recent_commits(self._store)
         committer = Committer(end, epoch, CATALOG_TABLETS, self._now_ns(), recent)
         self._subscriptions = Subscriptions(end.ts, CATALOG_TABLETS)
         self._log = CommitLog(
@@ -189,7 +189,7 @@ class Core:
                     places.append((index_id, *interval))
                 return ["conflict", ts, index_id, source, places]
             case TooOld():
-                return ["stale"]
+                return ["too_old"]
 
     def _contended(self, request: CommitRequest, ticket: int | None) -> list[Place]:
         writes = self._expected_writes(request)
@@ -299,7 +299,7 @@ class Core:
     async def _checkpoint_forever(self) -> None:
         while True:
             await asyncio.sleep(limits.CHECKPOINT_LOOK_SECONDS)
-            if self._shard.applied_seq - self._shard.checkpoint_seq < limits.CHECKPOINT_RECORDS:
+            if not self._shard.is_checkpoint_due():
                 continue
             copying = asyncio.get_running_loop().run_in_executor(None, self._shard.take_checkpoint)
             try:
@@ -323,10 +323,12 @@ def _writes_catalog(commit: Commit) -> bool:
     return any(write.tablet_id in CATALOG_TABLETS for write in commit.body.writes)
 
 
-def _recent_commits(store: LogStore, last_seq: int, now_ns: int) -> tuple[Commit, ...]:
-    """The commits a resent call may still ask about: those of the write window's last part."""
-    oldest_ts = now_ns - limits.WRITE_WINDOW_SECONDS_MIN * NANOSECONDS
-    first_seq = max(1, last_seq - limits.RECALLED_RECORDS_MAX + 1)
+def _recent_commits(store: LogStore) -> tuple[Commit, ...]:
+    """The commits a resent call may still ask about: the last ones, counted back from the log's end. However
+    long the start took, a call whose answer was lost is older than none of them."""
+    end = store.end()
+    oldest_ts = end.ts - limits.WRITE_WINDOW_SECONDS_MIN * NANOSECONDS
+    first_seq = max(1, end.seq - limits.RECALLED_RECORDS_MAX + 1)
     recent: list[Record] = [record for record in store.read_from(first_seq) if record.ts >= oldest_ts]
     return tuple(
         Commit(record, CommitBody.decode(record.body))

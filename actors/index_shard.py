@@ -15,7 +15,6 @@ from pathlib import Path
 from actors.checkpoints import Checkpoints
 from actors.index_view import IndexView
 from actors.runtime import Pauses
-from actors.view_environment import ViewState
 from actors.view_reader import ViewReader
 from functions.catalog import BACKFILLING, Catalog, Index, Table, load_catalog
 from functions.system.tables import CATALOG_TABLETS, INDEX_TABLET
@@ -40,10 +39,13 @@ class IndexShard:
         """`store` is the log that a checkpoint must agree with; without one, none is used."""
         self._folder, self._pauses = folder, pauses
         self._checkpoints = Checkpoints(folder)
-        self.generation, self._view = _open_newest(folder, self._checkpoints, store)
+        if store is not None:
+            _drop_strangers(self._checkpoints, store)
+        self.generation, self._view = _open_newest(folder, self._checkpoints, store is not None)
         self.checkpoint_seq = max(
             (checkpoint.state.applied_seq for checkpoint in self._checkpoints.newest_first()), default=0
         )
+        self._unnamed_since: dict[bytes, int] = {}  # index id -> applied_ts when no catalog named it
         self._reader: ViewReader | None = None
         self._fill_positions: dict[bytes, bytes] = {}  # index id -> first by_id key not yet indexed
 
@@ -94,26 +96,30 @@ class IndexShard:
         """Drop undo entries older than the undo window; call about once a second."""
         return self._view.prune(min(now_ns - limits.UNDO_SECONDS * NANOSECONDS, self.applied_ts))
 
+    def is_checkpoint_due(self) -> bool:
+        """Enough was folded since the last one, and no index is being filled."""
+        if self.applied_seq - self.checkpoint_seq < limits.CHECKPOINT_RECORDS:
+            return False
+        tables = self.catalog().tables.values()
+        return not any(index.state == BACKFILLING for table in tables for index in table.indexes)
+
     def take_checkpoint(self) -> None:
-        """Copy the view for a later start. Blocks: call it on a thread, and close only after it returned."""
+        """Copy the view for a later start. Blocks: call it on a thread, and close only after it returned.
+        Whatever came of it, the next one is due after as many records again."""
+        due_from_seq = self.applied_seq
         checkpoint = self._checkpoints.take(self._view)
-        if checkpoint is not None:
-            self.checkpoint_seq = checkpoint.state.applied_seq
+        self.checkpoint_seq = checkpoint.state.applied_seq if checkpoint is not None else due_from_seq
 
     def unreachable_indexes(self) -> list[bytes]:
-        """Indexes with entries that no catalog can name any more, neither the newest nor one inside the
-        undo window. They were dropped, and ids are never used again."""
-        min_ts = self._view.state.min_ts
-        if min_ts == 0:
-            return []  # nothing is forgotten yet
-        catalogs = self.catalog(), load_catalog(self.reader().snapshot(min_ts))
-        named = {
-            index.index_id
-            for catalog in catalogs
-            for table in catalog.tables.values()
-            for index in table.indexes
+        """Indexes with entries that no snapshot can name any more. The newest catalog did not name them at
+        some ts, ids are never used again, and no snapshot before that ts is answered any more."""
+        named = {index.index_id for table in self.catalog().tables.values() for index in table.indexes}
+        unnamed = [index_id for index_id in self._view.index_ids() if index_id not in named]
+        self._unnamed_since = {
+            index_id: self._unnamed_since.get(index_id, self.applied_ts) for index_id in unnamed
         }
-        return [index_id for index_id in self._view.index_ids() if index_id not in named]
+        min_ts = self._view.state.min_ts
+        return [index_id for index_id, since_ts in self._unnamed_since.items() if min_ts >= since_ts]
 
     def remove_index(self, index_id: bytes) -> bool:
         """Remove the next entries of an unreachable index; True when none is left."""
@@ -169,7 +175,7 @@ class IndexShard:
                         pass
 
 
-def _open_newest(folder: Path, checkpoints: Checkpoints, store: LogStore | None) -> tuple[int, IndexView]:
+def _open_newest(folder: Path, checkpoints: Checkpoints, may_restore: bool) -> tuple[int, IndexView]:
     """The newest trusted generation; else the next one, from a checkpoint or empty."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     generations = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
@@ -181,19 +187,20 @@ def _open_newest(folder: Path, checkpoints: Checkpoints, store: LogStore | None)
             return newest, view
     _drop_all_but(folder, newest + 1)
     path = folder / f"{newest + 1:06d}"
-    for checkpoint in checkpoints.newest_first() if store is not None else ():
-        if store is not None and _agrees(checkpoint.state, store):
-            _logger.warning("going on from the checkpoint %s", checkpoint.path)
-            checkpoints.restore(checkpoint, path)
-            break
+    checkpoint = next(checkpoints.newest_first(), None) if may_restore else None
+    if checkpoint is not None:
+        _logger.warning("going on from the checkpoint %s", checkpoint.path)
+        checkpoints.restore(checkpoint, path)
     return newest + 1, IndexView(path, CATALOG_TABLETS)
 
 
-def _agrees(state: ViewState, store: LogStore) -> bool:
-    """Whether a copy is a fold of this log: the record it ends at is there, and is the same."""
-    if not 0 < state.applied_seq <= store.end().seq:
-        return False
-    return next(store.read_from(state.applied_seq)).crc == state.applied_crc
+def _drop_strangers(checkpoints: Checkpoints, store: LogStore) -> None:
+    """A copy helps only if it is a fold of this log: the record it ends at is there, and is the same."""
+    for checkpoint in list(checkpoints.newest_first()):
+        state = checkpoint.state
+        is_ours = 0 < state.applied_seq <= store.end().seq
+        if not is_ours or next(store.read_from(state.applied_seq)).crc != state.applied_crc:
+            checkpoints.drop(checkpoint)
 
 
 def _try_open(path: Path) -> IndexView | None:

@@ -24,6 +24,7 @@ from actors.view_environment import (
     ViewState,
     ViewTransaction,
     close_shared,
+    copy_compacted,
     iterate_prefix,
     open_shared,
 )
@@ -188,7 +189,7 @@ class IndexView:
     def copy_to(self, target: Path) -> None:
         """Copy what one moment shows, without free pages, into an empty folder. Any thread; the writer
         goes on meanwhile."""
-        self._opened.environment.copy(str(target), compact=True)
+        copy_compacted(self._opened, target)
 
     def reader(self) -> ViewReader:
         """A reader in the writer's own process."""

@@ -26,8 +26,8 @@ from functions.determinism import SEED_BYTES, CallClock, SeededBytes
 from functions.path import parse_function_path
 from functions.snapshot import SnapshotReader
 from functions.transaction import Transaction
-from log.errors import BackendError, mutation_conflict
-from log.limits import HOT_CALLS_REMEMBERED_MAX, HOT_USES_UNWANTED_MAX, TURN_LOSSES_MAX
+from log.errors import BackendError, mutation_conflict, unknown_outcome
+from log.limits import HOT_CALLS_REMEMBERED_MAX, HOT_USES_UNWANTED_MAX, TURN_LOSSES_MAX, TURN_PLACES_MAX
 from log.record import CallTrace, CommitBody
 from log.turns import EVERYTHING, Footprint, Place
 
@@ -62,7 +62,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended(Generic[T]):
+class Accepted(Generic[T]):
     """A run that counts: committed at `ts`, or with nothing to commit. `is_wanted`: others wait for the
     turn it had."""
 
@@ -131,7 +131,7 @@ class Transactor:
             self.conflicts_met += 1
             loss = ended
             footprint = _wider(footprint, loss) if attempt_number + 1 < TURN_LOSSES_MAX else EVERYTHING
-            self._hot.learn(call, footprint)
+            self._hot.learn(call, Footprint(loss.places))
         assert catalog is not None
         raise mutation_conflict(_table_of(catalog, loss), _who(loss, source))
 
@@ -139,7 +139,7 @@ class Transactor:
 
     async def _run(
         self, attempt: Attempt, turn: Turn | None, call_id: bytes, work: Callable[[Attempt], Done[T]]
-    ) -> Ended[T] | Loss:
+    ) -> Accepted[T] | Loss:
         """Run and propose. What is told, a refusal too, was read from durable commits only."""
         try:
             done = work(attempt)
@@ -150,10 +150,10 @@ class Transactor:
             raise
         if done.trace is None:
             self._give_back(turn)
-            return Ended(done.result) if await self._is_settled(turn) else Loss()
+            return Accepted(done.result, is_wanted=False) if await self._is_settled(turn) else Loss()
         match await self._propose(attempt.transaction, call_id, done.trace, turn):
             case ("committed", ts, is_wanted):
-                return Ended(done.result, ts, is_wanted)
+                return Accepted(done.result, ts, is_wanted)
             case ("conflict", ts, index_id, source, places):
                 return Loss(ts, index_id, source, frozenset(places))
             case ("queue", places):
@@ -216,13 +216,19 @@ class Transactor:
         body = transaction.commit_body(call_id, replace(trace, reads_crc=crc32(reads))).encode()
         ticket = turn.ticket if turn is not None else None
         epoch = turn.epoch if turn is not None and turn.commits else None
+        is_resent = False
         while True:
             core, changed = self._core, self._core_changed
             assert core is not None
             try:
-                return await core.call("commit", reads, body, ticket, epoch)
+                answer = await core.call("commit", reads, body, ticket, epoch)
             except ConnectionLost:
+                is_resent = True
                 await changed.wait()
+                continue
+            if is_resent and answer[0] == "too_old":
+                raise unknown_outcome()  # it may have been admitted before all that is remembered
+            return answer
 
     async def _wait_before_retry(self, attempt: int, loss: Loss) -> None:
         """Without a turn: the first retry starts as soon as the winner is visible; later ones back off."""
@@ -258,9 +264,10 @@ class HotCalls:
         found = self._footprints.get(call)
         return found[0] if found is not None else None
 
-    def learn(self, call: Hashable, footprint: Footprint | None) -> None:
-        if footprint is None or footprint.is_everything:
-            return  # the exclusive lane is for one call only
+    def learn(self, call: Hashable, footprint: Footprint) -> None:
+        """What the last loss was about, and no more: what is asked for must not grow for ever."""
+        if not footprint.places:
+            return
         self._footprints[call] = footprint, 0
         self._footprints.move_to_end(call)
         if len(self._footprints) > HOT_CALLS_REMEMBERED_MAX:
@@ -280,8 +287,10 @@ class HotCalls:
 
 def _wider(footprint: Footprint | None, loss: Loss) -> Footprint | None:
     """What to ask for after a loss; None: there is no place to queue for (the catalog changed)."""
-    held = footprint.places if footprint is not None else frozenset()
-    return Footprint(held | loss.places) if held or loss.places else None
+    places = loss.places | (footprint.places if footprint is not None else frozenset())
+    if len(places) > TURN_PLACES_MAX:
+        return EVERYTHING
+    return Footprint(places) if places else None
 
 
 def _table_of(catalog: Catalog, loss: Loss) -> str | None:

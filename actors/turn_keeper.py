@@ -55,7 +55,9 @@ class TurnKeeper:
         if given_up is not None:
             given_up.cancel()
         for next_ticket in self.turns.end(ticket):
-            self._granted.pop(next_ticket).set_result(None)
+            granted = self._granted.pop(next_ticket)
+            if not granted.done():  # else it was cancelled just now, and gives the turn back itself
+                granted.set_result(None)
             self._grant(next_ticket)
 
     def disconnected(self, client: Client) -> None:

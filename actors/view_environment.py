@@ -82,6 +82,14 @@ def close_shared(opened: OpenedView) -> None:
         opened.environment.close()
 
 
+def copy_compacted(opened: OpenedView, target: Path) -> None:
+    """Copy what one moment shows, without free pages, into an empty folder. OSError when that fails."""
+    try:
+        opened.environment.copy(str(target), compact=True)
+    except lmdb.Error as failure:
+        raise OSError(f"the view cannot be copied to {target}: {failure}") from failure
+
+
 def state_of_copy(folder: Path) -> ViewState:
     """The state of an environment that nobody has opened."""
     copy = OpenedView(folder, writable=False)

@@ -23,7 +23,7 @@ from gateway.backend import (
     Registered,
     StreamListener,
 )
-from log.errors import BackendError, ErrorKind
+from log.errors import unknown_outcome
 from log.identity import Identity
 
 _SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push"})
@@ -130,7 +130,7 @@ class ClusterBackend:
         try:
             return await self._counted(peer, "operate", operation, body)
         except ConnectionLost:
-            raise _unknown_outcome() from None
+            raise unknown_outcome() from None
 
     async def register(self, key: int, reads: bytes, ts: int) -> Registered | Invalidated:
         answer = await self._ask_core("register", key, reads, ts)
@@ -165,7 +165,7 @@ class ClusterBackend:
                 return _outcome(await self._counted(peer, "run", message, ts))
             except ConnectionLost:
                 if not may_repeat:
-                    raise _unknown_outcome() from None
+                    raise unknown_outcome() from None
                 await self._without(peer)
 
     async def _counted(self, peer: Peer, method: str, *arguments: Any) -> Any:
@@ -232,12 +232,4 @@ def _outcome(fields: Sequence[Any]) -> FunctionOutcome:
         observed_time=time,
         execution_seconds=seconds,
         udf_type=udf_type,
-    )
-
-
-def _unknown_outcome() -> BackendError:
-    return BackendError(
-        ErrorKind.OPERATIONAL,
-        "InternalServerError",
-        "The server restarted while this call was running; whether it took effect is unknown.",
     )

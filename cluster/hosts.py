@@ -202,9 +202,11 @@ class CoreHost:
         return address
 
     def _stop_process(self, failure: BaseException) -> NoReturn:
-        if isinstance(failure, EpochLost):
-            DataFolder(Path(self._config.data_folder)).mark_fenced(str(failure))
-        stop_process(failure)
+        try:
+            if isinstance(failure, EpochLost):
+                DataFolder(Path(self._config.data_folder)).mark_fenced(str(failure))
+        finally:
+            stop_process(failure)
 
     async def set_peers(self, peers: Peers) -> None:
         """The core asks nobody."""

@@ -109,13 +109,12 @@ class Committer:
         self.published_ts = end.ts
         self._catalog_tablets = catalog_tablets
         self._last = end  # of the last admitted record; moves in _admit_record only
-        self._write_log = WriteLog(forgotten_ts=recent[0].ts if recent else end.ts)
+        self._write_log = WriteLog(forgotten_ts=recent[0].ts - 1 if recent else end.ts)
         self._admitted: list[Commit] = []  # filled by _admit, emptied by ready
         self._in_flight: Batch | None = None  # set by ready, cleared by advance
         self._runs: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()  # call id -> ts, the run's seed
         for commit in recent:
-            if commit.ts > self._write_log.forgotten_ts:
-                self._remember(commit)
+            self._remember(commit)
         self._admit_record(RecordKind.EPOCH, b"", CommitBody(end.ts, b"", CallTrace(), ()), now_ns)
 
     @property

@@ -109,6 +109,15 @@ def view_behind(applied_ts: int, asked_ts: int) -> BackendError:
     )
 
 
+def unknown_outcome() -> BackendError:
+    """Whoever ran or judged the call is gone, and nobody can tell any more what came of it."""
+    return BackendError(
+        ErrorKind.OPERATIONAL,
+        "InternalServerError",
+        "The server restarted while this call was running; whether it took effect is unknown.",
+    )
+
+
 def mutation_conflict(table: str | None, who: str | None) -> BackendError:
     """Every attempt met a newer write (spec 04 1.9); `who` names the writer, when known."""
     where = f'the "{table}" table' if table is not None else "some table"

@@ -1,8 +1,9 @@
 """Who may go first: turns on intervals of indexes, first come, first served (design D4).
 
 A call that lost a race asks for a *turn* on what it raced for, and runs again when it has it. While the
-turn is held, whoever else reads or writes there is told to queue too, so the holder cannot lose. Turns are
-held on intervals and not on keys: a range read meets a new key each time.
+turn is held, whoever else reads or writes there is told to queue too, so the holder loses to no other call.
+(A change of the catalog is no place, maintenance does not queue, and a turn held for too long ends.) Turns
+are held on intervals and not on keys: a range read meets a new key each time.
 
 Law 1: no clock, no await. Who waits, and for how long, is the shell's business (`actors/turn_keeper.py`).
 Law 2: a request waits only for requests asked before it, and asks for everything at once. So nobody waits

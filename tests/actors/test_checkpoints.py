@@ -183,10 +183,14 @@ def test_none_is_taken_while_an_index_is_being_filled(
         await many_writes(deployment)
         monkeypatch.setattr(deployment.core._shard, "fill_step", lambda table, index: False)
         await deployment.transact(create_index)
-        assert await checkpoint(deployment) == 0
+        monkeypatch.setattr(limits, "CHECKPOINT_RECORDS", 1)
+        assert not deployment.core._shard.is_checkpoint_due()
+        await checkpoint(deployment)  # it may have begun in between
+        assert list((tmp_path / "views" / "checkpoints").iterdir()) == []
         monkeypatch.undo()
         await _filled(deployment)
-        assert await checkpoint(deployment) > 0
+        covered = await checkpoint(deployment)
+        assert (tmp_path / "views" / "checkpoints" / f"{covered:016d}").exists()
 
     play(tmp_path, scene)
 
@@ -206,6 +210,26 @@ def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(tmp_path: Path) ->
     play(tmp_path, scene)
 
 
+def test_a_disk_that_refuses_the_copy_costs_nothing_but_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(view: IndexView, target: Path) -> None:
+        (target / "data.mdb").write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    async def scene(deployment: CoreDeployment) -> None:
+        await many_writes(deployment)
+        monkeypatch.setattr(IndexView, "copy_to", refuse)
+        tried_at = await checkpoint(deployment)
+        assert tried_at == deployment.core._shard.applied_seq, "the next one is not tried at once"
+        assert list((tmp_path / "views" / "checkpoints").iterdir()) == [], "nothing half is left"
+        monkeypatch.undo()
+        await many_writes(deployment, 1)
+        assert await checkpoint(deployment) > tried_at
+
+    play(tmp_path, scene)
+
+
 def test_a_checkpoint_of_another_log_is_not_used(tmp_path: Path) -> None:
     async def another(deployment: CoreDeployment) -> None:
         await many_writes(deployment)
@@ -218,6 +242,7 @@ def test_a_checkpoint_of_another_log_is_not_used(tmp_path: Path) -> None:
         await restart_without_view(deployment)
         assert deployment.core.records_replayed >= end
         assert deployment.digests() == before
+        assert list((tmp_path / "ours/views/checkpoints").iterdir()) == [], "nor kept"
 
     play(tmp_path / "theirs", another)
     play(tmp_path / "ours", scene)

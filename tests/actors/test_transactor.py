@@ -18,6 +18,7 @@ import pytest
 
 from actors.core import Core
 from actors.node_reader import NodeReader
+from actors.runtime import ConnectionLost
 from actors.transactor import Attempt, Done, Transactor
 from cluster.local_runtime import DirectPeer
 from functions.transaction import Transaction
@@ -336,5 +337,47 @@ def test_a_call_that_two_executors_run_is_answered_twice_with_what_was_committed
         assert await run(0) == 11.0
         late.may_propose.set()
         assert await second == 11.0
+
+    play(tmp_path, scene)
+
+
+class LostOnce:
+    """A connection that is lost when a proposal is under way; the successor remembers nothing that old."""
+
+    def __init__(self, inner: DirectPeer, on_lost: Callable[[], None]) -> None:
+        self._inner, self._on_lost = inner, on_lost
+        self.proposals = 0
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        if method != "commit":
+            return await self._inner.call(method, *arguments)
+        self.proposals += 1
+        if self.proposals == 1:
+            asyncio.get_running_loop().call_soon(self._on_lost)
+            raise ConnectionLost("it is gone")
+        return ("too_old",)
+
+    def send(self, method: str, *arguments: Any) -> None:
+        self._inner.send(method, *arguments)
+
+
+def test_a_proposal_that_nobody_can_judge_any_more_has_an_unknown_outcome_and_no_second_run(
+    tmp_path: Path,
+) -> None:
+    async def scene(world: World) -> None:
+        await world.make_counters("one")
+        transactor = world.transactor()
+        peer = LostOnce(DirectPeer(world.core, lambda *_: None), lambda: transactor.connect(peer))
+        transactor.connect(peer)
+        runs = 0
+
+        def count(transaction: Transaction) -> None:
+            nonlocal runs
+            runs += 1
+            world.add("one", 1)(transaction)
+
+        with pytest.raises(BackendError, match="whether it took effect is unknown"):
+            await world.run(count)
+        assert (runs, peer.proposals) == (1, 2)
 
     play(tmp_path, scene)

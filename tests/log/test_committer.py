@@ -173,6 +173,19 @@ def test_unpublished_is_what_is_in_flight_and_then_what_waits_until_it_is_advanc
     assert committer.unpublished() == () and committer.published_ts == committer.admitted_ts
 
 
+def test_a_successor_recognises_a_call_also_when_it_is_the_only_one_recalled() -> None:
+    committer = make_committer()
+    request = make_request(committer, reads_of(b"a"), write_to(b"a"))
+    committer.propose(request, 200)
+    (commit,) = committer.advance(committer.ready())
+    end = LogEnd(commit.record.seq, commit.ts, commit.record.crc)
+    successor = Committer(end, 2, CATALOG, 300, (commit,))
+    assert successor.propose(request, 300) == AlreadyCommitted(commit.ts)
+    late = CommitBody(commit.ts - 1, b"o" * 16, CallTrace(), request.body.writes)
+    judged = successor.propose(CommitRequest(request.reads, late, late.encode()), 301)
+    assert isinstance(judged, Conflict) and judged.ts == commit.ts
+
+
 def test_another_run_of_an_admitted_call_is_told_that_it_is_not_the_one() -> None:
     committer = make_committer()
     one, other = (
