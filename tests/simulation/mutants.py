@@ -316,7 +316,7 @@ def _nothing_recorded(transaction: Transaction, call: Any) -> None:
     return None
 
 
-def _no_recent_commits(store: Any, last_seq: int, now_ns: int) -> tuple[Commit, ...]:
+def _no_recent_commits(store: Any) -> tuple[Commit, ...]:
     return ()
 
 

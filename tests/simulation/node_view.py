@@ -104,9 +104,8 @@ class MemoryShard:
     def applied_seq(self) -> int:
         return self._view.state.applied_seq
 
-    @property
-    def checkpoint_seq(self) -> int:
-        return self.applied_seq
+    def is_checkpoint_due(self) -> bool:
+        return False
 
     def catch_up(self, store: LogStore) -> int:
         records = list(store.read_from(self.applied_seq + 1))
