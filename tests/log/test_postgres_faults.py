@@ -154,12 +154,14 @@ def test_a_stuck_session_of_a_lost_writer_does_not_keep_its_successor_out(
     stuck = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
     assert postgres.run(stuck) == [(1,)]
     successor, began = PostgresStore(log_url), time.monotonic()
-    records += append(successor, successor.claim_epoch(), 1)
+    appended = append(successor, successor.claim_epoch(), 1)
     assert time.monotonic() - began < 2 * limits.LOG_SERVER_LOCK_SECONDS_MAX
     assert postgres.run(stuck) == [(0,)]
-    with pytest.raises(EpochLost):
-        last.result()
-    assert served(log_url) == records
+    try:
+        late = last.result()  # back before the successor had claimed: it was still the writer
+    except EpochLost:
+        late = []  # as a rule: it comes after the claim, and is fenced
+    assert served(log_url) == records + late + appended
     successor.close()
 
 
