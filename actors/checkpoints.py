@@ -17,7 +17,7 @@ from pathlib import Path
 from actors.index_view import IndexView
 from actors.view_environment import DATA_FILE, ViewState, state_of_copy
 from actors.view_reader import ViewReader
-from functions.catalog import BACKFILLING, load_catalog
+from functions.catalog import load_catalog
 from log.limits import CHECKPOINTS_HELD_MAX
 
 _logger = logging.getLogger(__name__)
@@ -95,10 +95,9 @@ class Checkpoints:
 def _is_filling(folder: Path, state: ViewState) -> bool:
     reader = ViewReader(folder)
     try:
-        catalog = load_catalog(reader.snapshot(state.applied_ts))
+        return load_catalog(reader.snapshot(state.applied_ts)).is_filling
     finally:
         reader.close()
-    return any(index.state == BACKFILLING for table in catalog.tables.values() for index in table.indexes)
 
 
 def _sync(path: Path) -> None:

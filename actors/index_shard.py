@@ -98,10 +98,8 @@ class IndexShard:
 
     def is_checkpoint_due(self) -> bool:
         """Enough was folded since the last one, and no index is being filled."""
-        if self.applied_seq - self.checkpoint_seq < limits.CHECKPOINT_RECORDS:
-            return False
-        tables = self.catalog().tables.values()
-        return not any(index.state == BACKFILLING for table in tables for index in table.indexes)
+        is_due = self.applied_seq - self.checkpoint_seq >= limits.CHECKPOINT_RECORDS
+        return is_due and not self.catalog().is_filling
 
     def take_checkpoint(self) -> None:
         """Copy the view for a later start. Blocks: call it on a thread, and close only after it returned.

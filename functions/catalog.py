@@ -140,6 +140,11 @@ class Catalog:
         taken = [number for number in self.tables_by_number if number >= USER_TABLE_NUMBER_FIRST]
         return max(taken, default=USER_TABLE_NUMBER_FIRST - 1) + 1
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether an index is not whole yet: some of its entries are still to be made."""
+        return any(index.state == BACKFILLING for table in self.tables.values() for index in table.indexes)
+
     def user_tables(self) -> list[Table]:
         return sorted(
             (table for table in self.tables.values() if not table.is_system), key=lambda table: table.name

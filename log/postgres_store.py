@@ -35,6 +35,7 @@ from log import limits
 from log.committer import LogEnd
 from log.errors import log_server_away, log_server_unfit
 from log.invariant import InvariantViolation, invariant
+from log.proven_log import end_after
 from log.record import RECORD_FORMAT, Record, RecordKind
 from log.store import EpochLost, LogDamaged
 
@@ -304,10 +305,7 @@ class PostgresStore:
         """Read every record behind `end`: dense, ordered, chained. The first that is not is named."""
         try:
             for record in self.read_from(end.seq + 1):
-                invariant(record.seq == end.seq + 1, "the log has no holes", after=end.seq, found=record.seq)
-                invariant(record.ts > end.ts, "time in the log only grows", seq=record.seq)
-                record.check_follows(end.crc)
-                end = LogEnd(record.seq, record.ts, record.crc)
+                end = end_after(end, record)
         except (InvariantViolation, psycopg.InternalError, ValueError) as failure:
             if not accept_loss:
                 raise LogDamaged(

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from log.committer import LogEnd
 from log.invariant import InvariantViolation, invariant
-from log.record import CHAIN_START_CRC, Record
+from log.record import Record
 from log.store import LogDamaged
 
 
@@ -36,13 +36,17 @@ class ProvenLog:
         """Records with at least this seq, in order."""
         first = max(1, seq)
         records = self._source.read_from(first - 1)
-        before: Record | None = None
-        if first > 1:
-            before = next(records, None)
+        before = next(records, None) if first > 1 else None
+        end = LogEnd(before.seq, before.ts, before.crc) if before is not None else LogEnd()
         for record in records:
-            _prove(record, before, first)
+            try:
+                end = end_after(end, record)
+            except InvariantViolation as failure:
+                raise LogDamaged(
+                    f"The log is damaged after record {max(end.seq, first - 1)}: {failure}. What lies before "
+                    "can be read; run `tidelog verify` with the server stopped to learn the rest."
+                ) from failure
             yield record
-            before = record
 
     def record(self, seq: int) -> Record | None:
         """The record with this seq, None outside the log."""
@@ -62,15 +66,9 @@ class ProvenLog:
         return low
 
 
-def _prove(record: Record, before: Record | None, first: int) -> None:
-    """`before` None: the record begins the log."""
-    seq, ts, crc = (before.seq, before.ts, before.crc) if before is not None else (0, 0, CHAIN_START_CRC)
-    try:
-        invariant(record.seq == seq + 1, "the log has no holes", after=seq, found=record.seq)
-        invariant(record.ts > ts, "time in the log only grows", seq=record.seq)
-        record.check_follows(crc)
-    except InvariantViolation as failure:
-        raise LogDamaged(
-            f"The log is damaged after record {max(seq, first - 1)}: {failure}. What lies before can be "
-            "read; run `tidelog verify` with the server stopped to learn the rest."
-        ) from failure
+def end_after(end: LogEnd, record: Record) -> LogEnd:
+    """Where the log ends with `record` behind `end`; InvariantViolation unless it belongs there, unchanged."""
+    invariant(record.seq == end.seq + 1, "the log has no holes", after=end.seq, found=record.seq)
+    invariant(record.ts > end.ts, "time in the log only grows", seq=record.seq)
+    record.check_follows(end.crc)
+    return LogEnd(record.seq, record.ts, record.crc)

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import IO
 
 from log.committer import LogEnd
-from log.invariant import InvariantViolation, invariant
+from log.invariant import InvariantViolation
+from log.proven_log import end_after
 from log.record import CHAIN_START_CRC, RECORD_FORMAT, Record, RecordKind, chain_crc
 from log.sqlite_wal import inspect_wal
 from log.store import EpochLost, LogDamaged
@@ -131,11 +132,10 @@ class SqliteStore:
         seq, ts, crc = 0, 0, CHAIN_START_CRC
         try:
             for row_seq, row_ts, epoch, kind, row_crc, body in self._rows_from(0):
-                if row_seq != seq + 1 or row_ts <= ts:
-                    invariant(row_seq == seq + 1, "the log has no holes", after=seq, found=row_seq)
-                    invariant(row_ts > ts, "time in the log only grows", seq=row_seq)
-                if row_crc != chain_crc(crc, row_seq, row_ts, epoch, kind, body) or kind not in _KINDS:
-                    Record(row_seq, row_ts, epoch, RecordKind(kind), row_crc, body).check_follows(crc)
+                is_in_place = row_seq == seq + 1 and row_ts > ts and kind in _KINDS
+                if not is_in_place or row_crc != chain_crc(crc, row_seq, row_ts, epoch, kind, body):
+                    record = Record(row_seq, row_ts, epoch, RecordKind(kind), row_crc, body)
+                    end_after(LogEnd(seq, ts, crc), record)  # says what is wrong
                 seq, ts, crc = row_seq, row_ts, row_crc
         except (InvariantViolation, sqlite3.DatabaseError, ValueError, TypeError, struct.error) as failure:
             if accept_loss and not isinstance(failure, sqlite3.DatabaseError):

@@ -71,16 +71,19 @@ def test_a_call_that_arrives_before_the_core_is_found_ends_no_executor() -> None
     asyncio.run(scene())
 
 
+class Opened:
+    """A connection as a link sees one."""
+
+    is_open = True
+
+    def close(self) -> None:
+        self.is_open = False
+
+
 def test_a_link_that_was_pointed_elsewhere_does_not_stay_with_the_old_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """1. A link connects to a core that hangs. 2. It is pointed to the successor. 3. The old one goes on."""
-
-    class Opened:
-        is_open = True
-
-        def close(self) -> None:
-            self.is_open = False
 
     async def scene() -> None:
         goes_on, up_at = asyncio.Event(), list[str]()
@@ -115,12 +118,6 @@ def test_a_link_that_was_pointed_elsewhere_does_not_stay_with_the_old_address(
 def test_a_link_whose_connection_is_lost_while_it_is_being_greeted_connects_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Opened:
-        is_open = True
-
-        def close(self) -> None:
-            self.is_open = False
-
     async def scene() -> None:
         greeted: list[Opened] = []
 
