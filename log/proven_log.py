@@ -67,7 +67,7 @@ class ProvenLog:
 
 
 def end_after(end: LogEnd, record: Record) -> LogEnd:
-    """Where the log ends with `record` behind `end`; InvariantViolation unless it belongs there, unchanged."""
+    """Where the log ends with `record` behind `end`; InvariantViolation unless it follows, unchanged."""
     invariant(record.seq == end.seq + 1, "the log has no holes", after=end.seq, found=record.seq)
     invariant(record.ts > end.ts, "time in the log only grows", seq=record.seq)
     record.check_follows(end.crc)
