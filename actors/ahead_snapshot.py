@@ -1,6 +1,7 @@
 """A snapshot that is ahead of the disk: a published one, and the admitted commits after it (design D4).
 
 Only the holder of a turn reads so, and nothing it found is told to anyone before those commits are durable.
+The last of them may be its own, which have no ts yet (log/chains.py).
 """
 
 from __future__ import annotations
@@ -13,21 +14,26 @@ from log.record import CommitBody
 
 class AheadSnapshot:
     """functions.snapshot.SnapshotReader. `commits` are (ts, body) in order, each after `base.ts`, without
-    a change of the catalog."""
+    a change of the catalog. Grows by `append`, when no transaction reads it."""
 
-    def __init__(self, base: SnapshotReader, commits: Sequence[tuple[int, CommitBody]]) -> None:
+    def __init__(self, base: SnapshotReader, commits: Sequence[tuple[int, CommitBody]] = ()) -> None:
         self._base = base
-        self.ts = commits[-1][0]
+        self.ts = base.ts
         self._rows: dict[bytes, dict[bytes, Row | None]] = {}  # index -> key -> what stands there now
         for ts, body in commits:
-            for write in body.writes:
-                for index_id, old_key, new_key in write.keys:
-                    rows = self._rows.setdefault(index_id, {})
-                    if old_key is not None:
-                        rows[old_key] = None
-                    if new_key is not None:
-                        assert write.document is not None
-                        rows[new_key] = Row(new_key, ts, write.size_bytes, write.document)
+            self.append(ts, body)
+
+    def append(self, ts: int, body: CommitBody) -> None:
+        """Show one commit more; `ts` is above every shown one."""
+        self.ts = ts
+        for write in body.writes:
+            for index_id, old_key, new_key in write.keys:
+                rows = self._rows.setdefault(index_id, {})
+                if old_key is not None:
+                    rows[old_key] = None
+                if new_key is not None:
+                    assert write.document is not None
+                    rows[new_key] = Row(new_key, ts, write.size_bytes, write.document)
 
     @property
     def catalog_ts(self) -> int:

@@ -35,6 +35,10 @@ class RunCall:
         return Identity(self.identity_kind, self.identity_attributes)
 
 
+UNPLACED_TS = 0
+"""Of a mutation that just ran: nobody knows yet where it belongs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A run and the ts it belongs to: the snapshot of a query, the commit of a mutation."""
@@ -44,7 +48,10 @@ class Ended:
     reads: bytes = b""
 
     def at(self, ts: int) -> Ended:
-        """The mutation as it is told once it is committed at `ts`: its result names that ts (spec 03 1.2)."""
+        """The mutation as it is told once it is committed at `ts`: its result names that ts (spec 03 1.2).
+        One that was answered before keeps its own."""
+        if self.ts != UNPLACED_TS:
+            return self
         outcome = self.outcome
         if outcome.value is not None and holds_placeholder(outcome.value):
             outcome = replace(outcome, value=resolve(outcome.value, ts))

@@ -8,7 +8,7 @@ A failure while the fate of a batch is unknown stops the process; recovery reads
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from actors.runtime import Pauses
@@ -19,11 +19,10 @@ from log.committer import (
     Commit,
     CommitRequest,
     Committer,
-    TooOld,
+    Decision,
 )
 from log.record import CommitBody
 from log.store import LogStore
-from log.write_log import Conflict
 
 
 class Follower(Protocol):
@@ -70,23 +69,29 @@ class CommitLog:
     def unpublished(self) -> tuple[Commit, ...]:
         return self._committer.unpublished()
 
-    async def commit(self, request: CommitRequest) -> int | Conflict | TooOld:
+    async def commit(self, request: CommitRequest) -> int | Decision:
         """The commit's ts once it is durable and visible; or why it was not admitted."""
-        decision = self.propose(request)
-        return await self.durable(decision) if isinstance(decision, int) else decision
-
-    def propose(self, request: CommitRequest) -> int | Conflict | TooOld:
-        """The ts the commit was admitted at; it is durable only after `durable(ts)`."""
-        match self._committer.propose(request, self._now_ns()):
+        match self.propose_chain((request,))[0]:
             case Admitted(ts) | AlreadyCommitted(ts):
-                self._begin_flushing()
-                return ts
+                return await self.durable(ts)
             case refused:
                 return refused
+
+    def propose_chain(
+        self, requests: Sequence[CommitRequest], barred: Collection[int] = ()
+    ) -> list[Decision]:
+        """What became of each proposal; what is admitted is durable only after `durable(ts)`."""
+        decisions = self._committer.propose_chain(requests, self._now_ns(), barred)
+        self._begin_flushing()
+        return decisions
 
     def recognise(self, body: CommitBody) -> AlreadyCommitted | None:
         """Whether a call was admitted before, while it is remembered."""
         return self._committer.recognise(body)
+
+    def is_forgotten(self, begin_ts: int) -> bool:
+        """Whether what began at this ts can never be judged."""
+        return self._committer.is_forgotten(begin_ts)
 
     async def flush(self) -> None:
         """Make everything admitted durable (the epoch record at start)."""

@@ -5,8 +5,9 @@ publish: the view has folded the batch, then subscriptions have compared it, the
 then callers are answered. So whoever hears of a ts can read it.
 
 Messages (method: arguments -> answer):
-    commit: reads, body, ticket, epoch
-                                  -> ["committed", ts, wanted] | ["conflict", ts, index id, source, places]
+    commit: [[reads, body], ...], ticket, epoch
+                                  -> for each of the chain, when what was admitted is durable:
+                                     ["committed", ts, wanted] | ["conflict", ts, places hit, source, others]
                                      | ["queue", places] | ["repeated", ts] | ["stale"] | ["too_old"]
     turn: places | None           -> [ticket, epoch, published ts, [[ts, body], ...]], when its turn has come;
                                      the bodies are admitted, not durable yet, and are to be read as well
@@ -33,6 +34,7 @@ from typing import Any
 
 from actors.commit_log import CommitLog
 from actors.index_shard import IndexShard
+from actors.judge import Judge
 from actors.maintenance import Maintenance
 from actors.projections.subscriptions import Subscriptions, ValidThrough
 from actors.runtime import Client, Pauses
@@ -41,14 +43,12 @@ from actors.view_reader import ViewReader
 from functions.system.bootstrap import bootstrap_body
 from functions.system.tables import CATALOG_TABLETS
 from log import limits
-from log.commit_ts import resolve_body
-from log.committer import NANOSECONDS, Commit, CommitRequest, Committer, TooOld
+from log.committer import NANOSECONDS, Commit, CommitRequest, Committer, Decision
 from log.errors import internal_server_error
 from log.read_set import ReadSet
-from log.record import CommitBody, DocumentWrite, Record, RecordKind
+from log.record import CommitBody, Record, RecordKind
 from log.store import LogStore
 from log.turns import EVERYTHING, Footprint, Place
-from log.write_log import Conflict
 
 _logger = logging.getLogger(__name__)
 TICKET_BITS = 40
@@ -86,6 +86,7 @@ class Core:
         )
         self._maintenance = Maintenance(self._shard, self._log, self._now_ns)
         self._turns = TurnKeeper(first_ticket=epoch << TICKET_BITS)
+        self._judge = Judge(self._log, self._turns.turns)
         await self._log.flush()
         if end.seq == 0:
             await self._bootstrap()
@@ -110,7 +111,7 @@ class Core:
     def view_reader(self) -> ViewReader:
         return self._shard.reader()
 
-    async def commit(self, request: CommitRequest) -> int | Conflict | TooOld:
+    async def commit(self, request: CommitRequest) -> int | Decision:
         return await self._log.commit(request)
 
     def read_log(self) -> Iterator[Record]:
@@ -156,49 +157,26 @@ class Core:
 
     # --- committing ---------------------------------------------------------------------------------
 
-    async def _commit(self, reads: bytes, encoded: bytes, ticket: int | None, epoch: int | None) -> list[Any]:
-        """Judge a proposal, made under a turn or not; `epoch` is that of the unsynced commits it read, if
-        any. A turn ends with the judgement."""
-        request = CommitRequest(ReadSet.decode(reads), CommitBody.decode(encoded), encoded)
+    async def _commit(
+        self, proposals: Sequence[tuple[bytes, bytes]], ticket: int | None, epoch: int | None
+    ) -> list[list[Any]]:
+        """Judge a chain of proposals, made under a turn or not; `epoch` is that of the unsynced commits
+        they read, if any. A turn ends with the judgement."""
+        requests = [
+            CommitRequest(ReadSet.decode(reads), CommitBody.decode(body), body) for reads, body in proposals
+        ]
         is_wanted = ticket is not None and self._turns.turns.is_wanted(ticket)
         try:
-            outcome = self._judge(request, ticket, epoch)
+            verdicts = self._judge.judge(requests, ticket, epoch)
         finally:
             if ticket is not None:
                 self._turns.end(ticket)
-        if isinstance(outcome, int):
-            return ["committed", await self._log.durable(outcome), is_wanted]
-        return outcome
-
-    def _judge(self, request: CommitRequest, ticket: int | None, epoch: int | None) -> int | list[Any]:
-        """The ts of the admission, or the answer that says why not."""
-        earlier = self._log.recognise(request.body)
-        if earlier is not None:  # its answer was lost, or another executor was asked to run it too
-            return earlier.ts if earlier.is_same_run else ["repeated", earlier.ts]
-        if epoch is not None and epoch != self._log.epoch:
-            return ["stale"]  # what it read died with an earlier writer
-        turns = self._turns.turns
-        if turns and turns.blocks(request.reads, self._expected_writes(request), ticket):
-            return ["queue", self._contended(request, ticket)]
-        match self._log.propose(request):
-            case int(ts):
-                return ts
-            case Conflict(ts, index_id, interval, source):
-                places = self._contended(request, ticket)
-                if index_id is not None and interval is not None:
-                    places.append((index_id, *interval))
-                return ["conflict", ts, index_id, source, places]
-            case TooOld():
-                return ["too_old"]
-
-    def _contended(self, request: CommitRequest, ticket: int | None) -> list[Place]:
-        writes = self._expected_writes(request)
-        return list(self._turns.turns.contended(request.reads, writes, ticket))
-
-    def _expected_writes(self, request: CommitRequest) -> tuple[DocumentWrite, ...]:
-        """What the proposal would write now. Where it writes its own ts the clock may still move on, past
-        the edge of what a turn is held on: then somebody queues in vain, or loses a race."""
-        return resolve_body(request.body, self._log.next_ts()).writes
+        placed = [verdict for verdict in verdicts if isinstance(verdict, int)]
+        if placed:
+            await self._log.durable(placed[-1])
+        return [
+            ["committed", verdict, is_wanted] if isinstance(verdict, int) else verdict for verdict in verdicts
+        ]
 
     async def _take_turn(self, client: Client, places: Sequence[Place] | None) -> list[Any]:
         """The turn, and the newest state there is: what is admitted may be read before it is durable,
@@ -328,7 +306,8 @@ def _recent_commits(store: LogStore) -> tuple[Commit, ...]:
     long the start took, a call whose answer was lost is older than none of them."""
     end = store.end()
     oldest_ts = end.ts - limits.WRITE_WINDOW_SECONDS_MIN * NANOSECONDS
-    first_seq = max(1, end.seq - limits.RECALLED_RECORDS_MAX + 1)
+    # What was archived is older than that (actors/archiver.py): a start needs no archive to know.
+    first_seq = max(store.base().seq + 1, end.seq - limits.RECALLED_RECORDS_MAX + 1)
     recent: list[Record] = [record for record in store.read_from(first_seq) if record.ts >= oldest_ts]
     return tuple(
         Commit(record, CommitBody.decode(record.body))

@@ -22,10 +22,11 @@ from typing import Any
 import orjson
 
 from actors.calls import Ended, RunCall, outcome_fields
+from actors.chain import Attempt, Done
 from actors.function_runs import run_mutation, run_query
 from actors.node_reader import NodeReader
 from actors.runtime import Client, Peer
-from actors.transactor import Attempt, Done, Transactor
+from actors.transactor import Transactor
 from functions.images import Images
 from functions.invocation import Runner, RunOutcome
 from functions.isolate import Engine
@@ -105,6 +106,7 @@ class Executor:
             "published_ts": self._reader.published_ts,
             "calls_run": self.calls_run,
             "conflicts_met": self._transactor.conflicts_met,
+            "runs_stopped": self._transactor.runs_stopped,
             "turns_taken": self._transactor.turns_taken,
         }
 
@@ -139,10 +141,8 @@ class Executor:
             return run_mutation(self._runner, call, path, attempt)
 
         attempts_max = limits.MUTATION_ATTEMPTS_MAX
-        ended, ts = await self._transactor.transact(
-            path.canonical, call.args, call.call_id, attempts_max, work
-        )
-        return ended.at(ended.ts if ts is None else ts)
+        ended, ts = await self._transactor.transact(path.canonical, call.call_id, attempts_max, work)
+        return ended.at(ts)
 
     async def _begin_reading(self, ts: int | None) -> Attempt:
         reader = self._reader
@@ -171,7 +171,7 @@ class Executor:
                 value, reads = run(transaction, self._system_context()), transaction.reads.encode()
                 end_ts = transaction.begin_ts
             else:
-                value, end_ts = await self._transact(path.canonical, call.args, call.call_id, run)
+                value, end_ts = await self._transact(path.canonical, call.call_id, run)
                 reads = b""
         except BackendError as refusal:
             if refusal.kind is not ErrorKind.BAD_REQUEST:
@@ -195,19 +195,19 @@ class Executor:
         def run(transaction: Transaction, context: SystemContext) -> bytes:
             return orjson.dumps(operation.run(transaction, tree, prepared, context))
 
-        answer, _ts = await self._transact(f"_system/{name}", body, os.urandom(16), run)
+        answer, _ts = await self._transact(f"_system/{name}", os.urandom(16), run)
         return answer
 
     async def _transact(
-        self, source: str, args: bytes, call_id: bytes, run: Callable[[Transaction, SystemContext], bytes]
+        self, source: str, call_id: bytes, run: Callable[[Transaction, SystemContext], bytes]
     ) -> tuple[bytes, int]:
         """Run system code until it commits; returns its answer and the ts it belongs to."""
 
-        def work(attempt: Attempt) -> Done[tuple[bytes, int]]:
+        def work(attempt: Attempt) -> Done[bytes]:
             transaction, clock = attempt.transaction, attempt.clock
-            answered = run(transaction, self._system_context()), transaction.begin_ts
+            answer = run(transaction, self._system_context())
             if not transaction.has_writes:
-                return Done(answered)
+                return Done(answer)
             trace = CallTrace(
                 path=source,
                 identity="system",
@@ -215,11 +215,9 @@ class Executor:
                 now_ms=clock.now_ms,
                 creation_ms=clock.creation_ms,
             )
-            return Done(answered, trace)
+            return Done(answer, trace)
 
-        attempts_max = limits.SYSTEM_ATTEMPTS_MAX
-        (answer, begin_ts), ts = await self._transactor.transact(source, args, call_id, attempts_max, work)
-        return answer, begin_ts if ts is None else ts
+        return await self._transactor.transact(source, call_id, limits.SYSTEM_ATTEMPTS_MAX, work)
 
     def _system_context(self) -> SystemContext:
         settings = self._settings

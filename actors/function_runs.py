@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import zlib
 
-from actors.calls import Ended, RunCall
+from actors.calls import UNPLACED_TS, Ended, RunCall
+from actors.chain import Attempt, Done
 from actors.session_requests import record_outcome, recorded_outcome
-from actors.transactor import Attempt, Done
 from functions.determinism import CallClock
 from functions.invocation import Invocation, Runner, RunOutcome
 from functions.path import FunctionPath
@@ -34,7 +34,7 @@ def run_mutation(runner: Runner, call: RunCall, path: FunctionPath, attempt: Att
     if recorded is not None:
         return Done(recorded)
     outcome = runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
-    ended = Ended(outcome, transaction.begin_ts)
+    ended = Ended(outcome, UNPLACED_TS)
     if outcome.error is not None:
         return Done(ended)
     record_outcome(transaction, call, outcome)

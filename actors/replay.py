@@ -22,9 +22,9 @@ from typing import Any
 import orjson
 
 from actors.calls import RunCall
+from actors.chain import attempt_at
 from actors.function_runs import run_mutation
 from actors.past_view import PastView
-from actors.transactor import attempt_at
 from functions.catalog import Catalog
 from functions.determinism import CallClock
 from functions.invocation import Runner

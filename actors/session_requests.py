@@ -11,6 +11,7 @@ from actors.calls import Ended, RunCall
 from functions.invocation import RunOutcome
 from functions.syscalls import Observed
 from functions.transaction import Transaction
+from log.chains import settled
 from log.commit_ts import resolve
 from log.keys import encode_items
 
@@ -28,7 +29,7 @@ def recorded_outcome(transaction: Transaction, call: RunCall) -> Ended | None:
     if document is None:
         return None
     row = transaction.get(table, document["_id"])
-    stored, ts = document["outcome"], row.revision_ts if row is not None else transaction.begin_ts
+    stored, ts = document["outcome"], settled(row.revision_ts if row is not None else transaction.begin_ts)
     outcome = RunOutcome(
         value=resolve(stored["result"].encode(), ts),
         error=None,

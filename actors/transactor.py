@@ -1,10 +1,13 @@
 """Runs a transaction until it is committed: snapshot, proposal, turn, again (spec 04 1.9, design D4).
 
 An optimistic run comes first. Who loses asks for a turn on what was raced for and runs again when it has
-it; with each loss it asks for more, at last for everything. Calls that lost remember what they asked for,
-so that the next call of the same function with the same arguments queues at once.
+it; with each loss it asks for more, at last for everything. What was lost is remembered: the next call of
+the function that reads there stops and queues (actors/hot_places.py). Calls that wait for the same places
+share a turn (actors/turn_groups.py) and run as a chain (actors/chain.py).
 
 Promise: nothing that `work` returned is handed on before everything it read is durable.
+
+Read in this order: transact, _alone, _in_turn, _run_group, _settle.
 """
 
 from __future__ import annotations
@@ -12,43 +15,31 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
-from zlib import crc32
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from actors.ahead_snapshot import AheadSnapshot
+from actors.chain import Attempt, Chain, Done, PendingCall, Run, attempt_at
+from actors.hot_places import HotPlaces
 from actors.node_reader import NodeReader
 from actors.runtime import ConnectionLost, Peer
+from actors.turn_groups import Group, TurnGroups
 from functions.catalog import Catalog
-from functions.determinism import SEED_BYTES, CallClock, SeededBytes
+from functions.determinism import SEED_BYTES, CallClock
 from functions.path import parse_function_path
 from functions.snapshot import SnapshotReader
-from functions.transaction import Transaction
+from functions.transaction import HotPlaceMet
 from log.errors import BackendError, mutation_conflict, unknown_outcome
-from log.limits import HOT_CALLS_REMEMBERED_MAX, HOT_USES_UNWANTED_MAX, TURN_LOSSES_MAX, TURN_PLACES_MAX
-from log.record import CallTrace, CommitBody
-from log.turns import EVERYTHING, Footprint, Place
+from log.limits import (
+    CHAIN_SECONDS_MAX,
+    TURN_LOSSES_MAX,
+    TURN_PLACES_MAX,
+)
+from log.read_set import Place, ReadSet
+from log.record import CommitBody
+from log.turns import EVERYTHING, Footprint
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One run: what it sees, and what its record must name (design D1)."""
-
-    transaction: Transaction
-    clock: CallClock
-    seed: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
-    """What a run came to. Without a trace nothing is committed."""
-
-    result: T
-    trace: CallTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +54,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Generic[T]):
-    """A run that counts: committed at `ts`, or with nothing to commit. `is_wanted`: others wait for the
-    turn it had."""
+    """A run that counts: committed at `ts`, or with nothing to commit and read at `ts`. `is_wanted`: others
+    wait for the turn it had."""
 
     result: T
-    ts: int | None = None
-    is_wanted: bool = True
+    ts: int
+    reads: ReadSet
+    is_wanted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +68,7 @@ class Loss:
     """A run that does not count. What it read was written at `ts` by `source`, as far as known;
     `places` are those of its own that others want too."""
 
+    reads: ReadSet
     ts: int = 0
     index_id: bytes | None = None
     source: str = ""
@@ -90,9 +83,12 @@ class Transactor:
         self._core: Peer | None = None
         self._core_changed = asyncio.Event()
         self._random = random.Random()
-        self._hot = HotCalls()
+        self._hot = HotPlaces()
+        self._groups: TurnGroups[PendingCall] = TurnGroups()
+        self._running_groups: set[asyncio.Task[None]] = set()
         self.conflicts_met = 0
         self.turns_taken = 0
+        self.runs_stopped = 0
 
     def connect(self, core: Peer) -> None:
         """Propose to this core from now on; calls that lost the previous one ask it about their commits."""
@@ -107,73 +103,155 @@ class Transactor:
     async def transact(
         self,
         source: str,
-        args: bytes,
         call_id: bytes,
         attempts_max: int,
         work: Callable[[Attempt], Done[T]],
-    ) -> tuple[T, int | None]:
-        """Run `work` on newer and newer snapshots until it commits; returns its result and the commit's
-        ts, None if it had nothing to commit. `source` is who writes, as later losers are told."""
-        call = (source, hash(args))
-        footprint = self._hot.expected(call)
-        loss, catalog = Loss(), None
+    ) -> tuple[T, int]:
+        """Run `work` on newer and newer snapshots until it commits; returns its result and the ts of the
+        commit, or of what was read if it had nothing to commit. `source` is who writes, as later losers are
+        told."""
+        loss = Loss(ReadSet())
+        footprint: Footprint | None = None
         for attempt_number in range(attempts_max):
-            turn = await self._take_turn(footprint) if footprint is not None else None
-            if turn is None:
+            pending = PendingCall(call_id, work)
+            if footprint is None:
                 await self._wait_before_retry(attempt_number, loss)
-            attempt = await self._begin(turn)
-            catalog = attempt.transaction.catalog
-            ended = await self._run(attempt, turn, call_id, work)
+                try:
+                    await self._alone(pending, self._hot.watched(source))
+                except HotPlaceMet as met:
+                    footprint = self._hot.expected(source, met.place)
+                    self.runs_stopped += 1
+            if footprint is not None:
+                self._in_turn(pending, footprint)
+            ended: Accepted[T] | Loss = await pending.ended
             if not isinstance(ended, Loss):
-                if turn is not None:
-                    self._hot.used(call, is_wanted=ended.is_wanted)
+                if footprint is not None:
+                    self._hot.used(source, ended.reads, is_wanted=ended.is_wanted)
                 return ended.result, ended.ts
             self.conflicts_met += 1
             loss = ended
+            self._hot.learn(source, loss.places, loss.reads)
             footprint = _wider(footprint, loss) if attempt_number + 1 < TURN_LOSSES_MAX else EVERYTHING
-            self._hot.learn(call, Footprint(loss.places))
-        assert catalog is not None
-        raise mutation_conflict(_table_of(catalog, loss), _who(loss, source))
+        raise mutation_conflict(_table_of(self._newest_catalog(), loss), _who(loss, source))
 
-    # --- one attempt --------------------------------------------------------------------------------
+    # --- alone, or under a turn with others -----------------------------------------------------------
 
-    async def _run(
-        self, attempt: Attempt, turn: Turn | None, call_id: bytes, work: Callable[[Attempt], Done[T]]
-    ) -> Accepted[T] | Loss:
-        """Run and propose. What is told, a refusal too, was read from durable commits only."""
+    async def _alone(self, call: PendingCall, watched: ReadSet | None) -> None:
+        chain = self._chain_at(self._reader.published_ts, (), watched)
+        chain.run(call)
+        await self._settle(chain, None, is_shared=False)
+
+    def _in_turn(self, call: PendingCall, footprint: Footprint) -> None:
+        founded = self._groups.add(call, footprint)
+        if founded is not None:
+            self._start(founded)
+
+    def _start(self, group: Group[PendingCall]) -> None:
+        running = asyncio.create_task(self._run_group(group))
+        self._running_groups.add(running)
+        running.add_done_callback(self._running_groups.discard)
+
+    async def _run_group(self, group: Group[PendingCall]) -> None:
+        """Take the turn and run who wants it; whoever then is left runs under the next."""
+        turn, chain = None, None
         try:
-            done = work(attempt)
+            turn = await self._take_turn(group.footprint)
+            await self._reader.wait_published(turn.published_ts)
+            chain = self._chain_at(turn.published_ts, turn.commits)
+            await self._run_calls(group, chain)
         except BaseException as failure:
             self._give_back(turn)
-            if isinstance(failure, BackendError) and not await self._is_settled(turn):
-                return Loss()
-            raise
-        if done.trace is None:
-            self._give_back(turn)
-            return Accepted(done.result, is_wanted=False) if await self._is_settled(turn) else Loss()
-        match await self._propose(attempt.transaction, call_id, done.trace, turn):
-            case ("committed", ts, is_wanted):
-                return Accepted(done.result, ts, is_wanted)
-            case ("conflict", ts, index_id, source, places):
-                return Loss(ts, index_id, source, frozenset(places))
-            case ("queue", places):
-                return Loss(places=frozenset(places))
-            case ("repeated", ts):  # by another run of the same call: the next one finds what it recorded
-                return Loss(ts)
-            case _:  # stale: what it read is out of date, or never came to be
-                return Loss(self._reader.published_ts)
+            _fail([run.call for run in chain.runs] if chain is not None else [], failure)
+            _fail([call for call, _ in group.waiting], failure)
+            group.waiting.clear()
+            chain = None
+        is_shared = group.calls_taken_in > 1 or self._groups.calls_waiting > 0
+        for next_group in self._groups.end(group):
+            self._start(next_group)
+        if chain is not None:
+            await self._settle(chain, turn, is_shared=is_shared)
 
-    async def _take_turn(self, footprint: Footprint) -> Turn | None:
-        """None when the core was lost meanwhile: run without a turn, its successor knows of no race."""
-        core, changed = self._core, self._core_changed
-        assert core is not None
-        self.turns_taken += 1
+    async def _run_calls(self, group: Group[PendingCall], chain: Chain) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while chain.is_open and loop.time() - started < CHAIN_SECONDS_MAX and (taken := group.take()):
+            call, footprint = taken
+            if call.ended.done():
+                continue  # nobody waits for it any more
+            if not chain.run(call):
+                group.put_back(call, footprint)
+                return
+            await asyncio.sleep(0)  # others of this process go on between two calls
+
+    def _chain_at(
+        self, ts: int, unsynced: Sequence[tuple[int, CommitBody]], watched: ReadSet | None = None
+    ) -> Chain:
+        base = self._reader.snapshot(ts)
+        return Chain(base, unsynced, self._reader.catalog(base), self._now_ns, watched)
+
+    # --- what a chain comes to ------------------------------------------------------------------------
+
+    async def _settle(self, chain: Chain, turn: Turn | None, *, is_shared: bool) -> None:
+        """Propose, and tell each call what its run came to. What is told, a refusal too, was read from
+        durable commits only."""
         try:
-            places = None if footprint.is_everything else list(footprint.places)
-            ticket, epoch, published_ts, bodies = await core.call("turn", places)
-        except ConnectionLost:
-            await changed.wait()
-            return None
+            answers = await self._propose(chain.proposals, turn)
+            is_durable = any(answer[0] == "committed" for answer in answers) or await self._is_settled(turn)
+        except BaseException as failure:
+            _fail([run.call for run in chain.runs], failure)
+            return
+        for run in chain.runs:
+            if run.call.ended.done():
+                continue
+            ended = self._ended(run, chain, answers, is_durable=is_durable, is_shared=is_shared)
+            if isinstance(ended, Exception):
+                run.call.ended.set_exception(ended)
+            else:
+                run.call.ended.set_result(ended)
+
+    def _ended(
+        self, run: Run, chain: Chain, answers: list[Any], *, is_durable: bool, is_shared: bool
+    ) -> Accepted[Any] | Loss | Exception:
+        """What one run came to, by the answers to the proposals."""
+        if run.failure is not None and not isinstance(run.failure, BackendError):
+            return run.failure  # a defect, whatever was read
+        if run.is_proposed:
+            return self._verdict(run, answers[run.proposals_before], is_shared)
+        before = answers[: run.proposals_before]
+        if not is_durable or any(answer[0] != "committed" for answer in before):
+            return Loss(run.reads, self._reader.published_ts)
+        read_ts: int = before[-1][1] if before else chain.begin_ts
+        return run.failure or Accepted(run.result, read_ts, run.reads, is_wanted=False)
+
+    def _verdict(self, run: Run, answer: list[Any], is_shared: bool) -> Accepted[Any] | Loss | Exception:
+        match answer:
+            case ("unknown",):
+                return unknown_outcome()
+            case ("committed", ts, is_wanted):
+                return Accepted(run.result, ts, run.reads, is_wanted or is_shared)
+            case ("conflict", ts, hit, source, others):
+                return Loss(run.reads, ts, hit[0][0] if hit else None, source, frozenset((*hit, *others)))
+            case ("queue", places):
+                return Loss(run.reads, places=frozenset(places))
+            case ("repeated", ts):  # by another run of the same call: the next one finds what it recorded
+                return Loss(run.reads, ts)
+            case _:  # stale: what it read is out of date, or never came to be
+                return Loss(run.reads, self._reader.published_ts)
+
+    # --- the core -------------------------------------------------------------------------------------
+
+    async def _take_turn(self, footprint: Footprint) -> Turn:
+        """Asked again of the core's successor when the core was lost meanwhile."""
+        places = None if footprint.is_everything else list(footprint.places)
+        while True:
+            core, changed = self._core, self._core_changed
+            assert core is not None
+            self.turns_taken += 1
+            try:
+                ticket, epoch, published_ts, bodies = await core.call("turn", places)
+                break
+            except ConnectionLost:
+                await changed.wait()
         # On the way here some of them became durable, and need not be decoded.
         published_ts = max(published_ts, self._reader.published_ts)
         commits = tuple((ts, CommitBody.decode(body)) for ts, body in bodies if ts > published_ts)
@@ -184,22 +262,8 @@ class Transactor:
         if turn is not None and self._core is not None:
             self._core.send("end_turn", turn.ticket)
 
-    async def _begin(self, turn: Turn | None) -> Attempt:
-        try:
-            return self.begin(await self._snapshot(turn), is_read_only=False)
-        except BaseException:
-            self._give_back(turn)
-            raise
-
-    async def _snapshot(self, turn: Turn | None) -> SnapshotReader:
-        if turn is None:
-            return self._reader.snapshot(self._reader.published_ts)
-        await self._reader.wait_published(turn.published_ts)
-        base = self._reader.snapshot(turn.published_ts)
-        return AheadSnapshot(base, turn.commits) if turn.commits else base
-
     async def _is_settled(self, turn: Turn | None) -> bool:
-        """Whether everything an attempt read is durable; waits until that is known."""
+        """Whether everything a turn was granted with is durable; waits until that is known."""
         if turn is None or not turn.commits:
             return True
         assert self._core is not None
@@ -208,27 +272,30 @@ class Transactor:
         except ConnectionLost:
             return False
 
-    async def _propose(
-        self, transaction: Transaction, call_id: bytes, trace: CallTrace, turn: Turn | None
-    ) -> tuple:
-        """The core's answer; when it is lost on the way, its successor's to the same call id (D3)."""
-        reads = transaction.reads.encode()
-        body = transaction.commit_body(call_id, replace(trace, reads_crc=crc32(reads))).encode()
+    async def _propose(self, proposals: Sequence[tuple[bytes, bytes]], turn: Turn | None) -> list[Any]:
+        """The core's answers; when they are lost on the way, its successor's to the same call ids (D3)."""
+        if not proposals:
+            self._give_back(turn)
+            return []
         ticket = turn.ticket if turn is not None else None
-        epoch = turn.epoch if turn is not None and turn.commits else None
+        reads_unsynced = turn is not None and (turn.commits or len(proposals) > 1)
+        epoch = turn.epoch if turn is not None and reads_unsynced else None
         is_resent = False
         while True:
             core, changed = self._core, self._core_changed
             assert core is not None
             try:
-                answer = await core.call("commit", reads, body, ticket, epoch)
+                answers: list[Any] = await core.call("commit", proposals, ticket, epoch)
             except ConnectionLost:
                 is_resent = True
                 await changed.wait()
                 continue
-            if is_resent and answer[0] == "too_old":
-                raise unknown_outcome()  # it may have been admitted before all that is remembered
-            return answer
+            if is_resent:  # it may have been admitted before all that is remembered
+                answers = [["unknown"] if answer[0] == "too_old" else answer for answer in answers]
+            return answers
+
+    def _newest_catalog(self) -> Catalog:
+        return self._reader.catalog(self._reader.snapshot(self._reader.published_ts))
 
     async def _wait_before_retry(self, attempt: int, loss: Loss) -> None:
         """Without a turn: the first retry starts as soon as the winner is visible; later ones back off."""
@@ -239,50 +306,10 @@ class Transactor:
             await self._reader.wait_published(loss.ts)
 
 
-def attempt_at(
-    snapshot: SnapshotReader, catalog: Catalog, clock: CallClock, seed: bytes, *, is_read_only: bool
-) -> Attempt:
-    """The attempt that clock and seed make of a snapshot: the first time, and when it is replayed."""
-    transaction = Transaction(
-        snapshot,
-        catalog,
-        now_ms=clock.creation_ms,
-        random_bytes=SeededBytes(seed, b"ids"),
-        is_read_only=is_read_only,
-    )
-    return Attempt(transaction, clock, seed)
-
-
-class HotCalls:
-    """What calls that lost asked for, by function and arguments. Forgotten when again and again nobody
-    waited for the turn: the place is not hot any more."""
-
-    def __init__(self) -> None:
-        self._footprints: OrderedDict[Hashable, tuple[Footprint, int]] = OrderedDict()  # with unwanted uses
-
-    def expected(self, call: Hashable) -> Footprint | None:
-        found = self._footprints.get(call)
-        return found[0] if found is not None else None
-
-    def learn(self, call: Hashable, footprint: Footprint) -> None:
-        """What the last loss was about, and no more: what is asked for must not grow for ever."""
-        if not footprint.places:
-            return
-        self._footprints[call] = footprint, 0
-        self._footprints.move_to_end(call)
-        if len(self._footprints) > HOT_CALLS_REMEMBERED_MAX:
-            self._footprints.popitem(last=False)
-
-    def used(self, call: Hashable, *, is_wanted: bool) -> None:
-        """A turn was used, and somebody waited for it or not."""
-        footprint, unwanted = self._footprints.get(call, (None, 0))
-        if footprint is None:
-            return
-        unwanted = 0 if is_wanted else unwanted + 1
-        if unwanted < HOT_USES_UNWANTED_MAX:
-            self._footprints[call] = footprint, unwanted
-        else:
-            del self._footprints[call]
+def _fail(calls: Sequence[PendingCall], failure: BaseException) -> None:
+    for call in calls:
+        if not call.ended.done():
+            call.ended.set_exception(failure)
 
 
 def _wider(footprint: Footprint | None, loss: Loss) -> Footprint | None:

@@ -20,6 +20,7 @@ from functions.system.tables import (
     SYSTEM_TABLES,
     SystemTable,
     index_id_of,
+    table_row_id,
     tablet_id_of,
 )
 from functions.validators import Validator, parse_args_validator, parse_returns_validator
@@ -166,6 +167,18 @@ def bootstrap_catalog() -> Catalog:
     """The catalog of an empty database: the system tables and nothing else."""
     tables = {definition.name: system_table(definition) for definition in SYSTEM_TABLES}
     return Catalog(0, tables, tables_by_number={table.number: table for table in tables.values()})
+
+
+def index_fields(table: Table, index: Index) -> dict[str, Any]:
+    """The `_index` row of an index (spec 04 4.5), without system fields."""
+    if index.state == BACKFILLING:
+        state: dict[str, Any] = {"type": BACKFILLING, "backfillState": {"staged": index.is_staged}}
+    elif index.state == BACKFILLED:
+        state = {"type": BACKFILLED, "staged": index.is_staged}
+    else:
+        state = {"type": ENABLED}
+    config = {"type": "database", "fields": list(index.field_names), "onDiskState": state}
+    return {"table_id": table_row_id(table.tablet_id), "descriptor": index.name, "config": config}
 
 
 def load_catalog(snapshot: SnapshotReader) -> Catalog:

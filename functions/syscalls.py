@@ -21,6 +21,7 @@ from functions.path import FunctionPath
 from functions.query import CursorCodec, PageRequest, QueryStream, plan_query, read_page
 from functions.transaction import Transaction
 from log import values
+from log.chains import settled
 from log.errors import BackendError, not_supported_yet
 from log.identity import Identity
 from log.ids import InvalidId, check_table_name, decode_id
@@ -269,7 +270,7 @@ def _get_transaction_metrics(context: CallContext, _args: dict[str, Any]) -> byt
 
 def _get_snapshot_ts(context: CallContext, _args: dict[str, Any]) -> bytes:
     context.observed.time = True
-    return values.dumps(context.transaction.begin_ts)
+    return values.dumps(settled(context.transaction.begin_ts))
 
 
 def _component_argument(_context: CallContext, _args: dict[str, Any]) -> bytes:

@@ -20,16 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.budget import Budget
-from functions.catalog import (
-    BACKFILLED,
-    BACKFILLING,
-    BY_CREATION_TIME,
-    BY_ID,
-    ENABLED,
-    Catalog,
-    Index,
-    Table,
-)
+from functions.catalog import BY_CREATION_TIME, BY_ID, Catalog, Index, Table, index_fields
 from functions.errors import (
     document_exists,
     nonexistent_document,
@@ -46,7 +37,7 @@ from log.errors import schema_enforcement, too_many_tables
 from log.ids import check_table_name, encode_id, new_internal_id
 from log.intervals import IntervalSet
 from log.keys import commit_ts_offsets, encode_item, index_key
-from log.read_set import ReadSet
+from log.read_set import Place, ReadSet
 from log.record import CallTrace, CommitBody, DocumentWrite, KeyWrite, in_application_order
 
 RandomBytes = Callable[[int], bytes]
@@ -73,8 +64,17 @@ class Savepoint:
     catalog: Catalog
 
 
+class HotPlaceMet(Exception):
+    """The transaction read what it was told to watch for; it goes no further."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.place = place
+
+
 class Transaction:
-    """See the module text. `now_ms` is the base of creation times, `random_bytes` the source of ids."""
+    """See the module text. `now_ms` is the base of creation times, `random_bytes` the source of ids. A read
+    of what is `watched` raises HotPlaceMet."""
 
     def __init__(
         self,
@@ -84,6 +84,7 @@ class Transaction:
         now_ms: float,
         random_bytes: RandomBytes,
         is_read_only: bool = False,
+        watched: ReadSet | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.catalog = catalog
@@ -91,6 +92,7 @@ class Transaction:
         self.reads.reads_catalog = True  # the function itself was found through the catalog
         self.budget = Budget()
         self.is_read_only = is_read_only
+        self._watched = watched
         self._counted_intervals: dict[bytes, IntervalSet] = {}
         self._interval_count = 0
         self._random_bytes = random_bytes
@@ -138,6 +140,8 @@ class Transaction:
 
     def record_read(self, index: Index, start: bytes, end: bytes | None) -> None:
         """Add a consumed interval, within the limit on distinct ones (spec 03 6.2)."""
+        if self._watched is not None and self._watched.overlaps(index.index_id, start, end):
+            raise HotPlaceMet((index.index_id, start, end))
         held = self._counted_intervals.setdefault(index.index_id, IntervalSet())
         before = len(held)
         held.add(start, end)
@@ -365,18 +369,6 @@ class Transaction:
         ]
         body = CommitBody(self.begin_ts, call_id, trace, in_application_order(writes))
         return leave_blanks(body, unresolved) if unresolved else body
-
-
-def index_fields(table: Table, index: Index) -> dict[str, Any]:
-    """The `_index` row of an index (spec 04 4.5), without system fields."""
-    if index.state == BACKFILLING:
-        state: dict[str, Any] = {"type": BACKFILLING, "backfillState": {"staged": index.is_staged}}
-    elif index.state == BACKFILLED:
-        state = {"type": BACKFILLED, "staged": index.is_staged}
-    else:
-        state = {"type": ENABLED}
-    config = {"type": "database", "fields": list(index.field_names), "onDiskState": state}
-    return {"table_id": table_row_id(table.tablet_id), "descriptor": index.name, "config": config}
 
 
 def _keys_of(table: Table, document: dict[str, Any], document_id: str) -> tuple[bytes, ...]:

@@ -8,22 +8,27 @@ Promises to the callers:
   - what is published is always a prefix of what was admitted;
   - a commit is admitted only if nothing it read was written after its begin_ts, including by commits
     admitted but not yet durable (they may fail: a false conflict is allowed, a missed one is not);
-  - a call id is admitted once within the window, whoever asks again is told the first admission's ts.
+  - a call id is admitted once within the window, whoever asks again is told the first admission's ts;
+  - no other commit comes between those of a chain (log/chains.py), and whoever read what was refused is
+    refused too.
 
-Read in this order: propose, ready, advance.
+Read in this order: propose, propose_chain, ready, advance.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from log import limits
+from log.chains import settle
 from log.commit_ts import fill_blanks
 from log.errors import commit_queue_full, internal_server_error
 from log.invariant import invariant
 from log.read_set import ReadSet
-from log.record import CallTrace, CommitBody, Record, RecordKind, make_record
+from log.record import CallTrace, CommitBody, DocumentWrite, Record, RecordKind, make_record
 from log.write_log import Conflict, WriteLog
 
 NANOSECONDS = 1_000_000_000
@@ -58,6 +63,19 @@ class AlreadyCommitted:
 @dataclass(frozen=True, slots=True)
 class TooOld:
     """The snapshot is older than the remembered writes: it can never be judged (out of retention)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """What it read will never be: a predecessor in its chain was refused."""
+
+
+Decision = Admitted | AlreadyCommitted | Conflict | TooOld | Stale
+
+
+def has_place(decision: Decision) -> TypeGuard[Admitted | AlreadyCommitted]:
+    """Whether this very run is in the log, now or since before."""
+    return isinstance(decision, Admitted) or (isinstance(decision, AlreadyCommitted) and decision.is_same_run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,29 +145,78 @@ class Committer:
         in_flight = self._in_flight.commits if self._in_flight is not None else ()
         return (*in_flight, *self._admitted)
 
-    def propose(self, request: CommitRequest, now_ns: int) -> Admitted | AlreadyCommitted | Conflict | TooOld:
+    def propose(self, request: CommitRequest, now_ns: int) -> Decision:
         """Admit the commit and give it a timestamp, or say why not. A refusal changes nothing."""
-        body = request.body
-        invariant(
-            body.begin_ts <= self.admitted_ts,
-            "snapshots are never in the future",
-            begin_ts=body.begin_ts,
-            admitted_ts=self.admitted_ts,
-        )
-        earlier = self.recognise(body)
+        return self.propose_chain((request,), now_ns)[0]
+
+    def propose_chain(
+        self, requests: Sequence[CommitRequest], now_ns: int, barred: Collection[int] = ()
+    ) -> list[Decision]:
+        """Admit proposals that saw the snapshot of the first, and what those before them write; the
+        positions `barred` are refused unseen. Whoever read what a refused one wrote is stale.
+
+        All are judged at that snapshot BEFORE one is admitted: so nobody loses to its own predecessors,
+        and what nobody else has written until now, nobody can write before the last of them.
+        """
+        begin_ts = requests[0].body.begin_ts
+        refusals = [
+            Stale() if position in barred else self._refusal(request, begin_ts)
+            for position, request in enumerate(requests)
+        ]
+        decisions: list[Decision] = []
+        places: list[int] = []  # of each so far; of a refused one, where those who read nothing of it begin
+        never_written: list[DocumentWrite] = []
+        catalog_changed = False
+        for request, refusal in zip(requests, refusals, strict=True):
+            decision: Decision
+            if refusal is not None:
+                decision = refusal
+            elif catalog_changed or _reads_any(request.reads, never_written):
+                decision = Stale()
+            else:
+                decision = Admitted(self._admit(request, places, now_ns))
+            decisions.append(decision)
+            if has_place(decision):
+                places.append(decision.ts)
+                # Whoever follows found its tables and indexes in the catalog as it was before.
+                catalog_changed |= self._writes_catalog(request.body)
+            else:
+                places.append(places[-1] if places else begin_ts)
+                never_written += request.body.writes
+        return decisions
+
+    def _writes_catalog(self, body: CommitBody) -> bool:
+        return any(write.tablet_id in self._catalog_tablets for write in body.writes)
+
+    def is_forgotten(self, begin_ts: int) -> bool:
+        """Whether a snapshot is older than what is remembered: what began there can never be judged."""
+        return begin_ts < self._write_log.forgotten_ts
+
+    def _refusal(self, request: CommitRequest, begin_ts: int) -> AlreadyCommitted | TooOld | Conflict | None:
+        """Why a run that saw the snapshot at `begin_ts` cannot be admitted, if so."""
+        earlier = self.recognise(request.body)
         if earlier is not None:
             return earlier
+        invariant(
+            begin_ts <= self.admitted_ts,
+            "snapshots are never in the future",
+            begin_ts=begin_ts,
+            admitted_ts=self.admitted_ts,
+        )
         if len(self._admitted) >= limits.COMMIT_QUEUE_LENGTH_MAX:
             raise commit_queue_full()
-        if body.begin_ts < self._write_log.forgotten_ts:
+        if self.is_forgotten(begin_ts):
             return TooOld()
         self._check_read_before_write(request)
-        conflict = self._write_log.first_conflict(request.reads, body.begin_ts)
-        if conflict is not None:
-            return conflict
-        commit = self._admit_record(RecordKind.COMMIT, request.encoded, body, now_ns)
+        return self._write_log.first_conflict(request.reads, begin_ts)
+
+    def _admit(self, request: CommitRequest, places: Sequence[int], now_ns: int) -> int:
+        """The ts of the proposal in the log; `places` are those of its predecessors in its chain."""
+        body = settle(request.body, places)
+        encoded = request.encoded if body is request.body else body.encode()
+        commit = self._admit_record(RecordKind.COMMIT, encoded, body, now_ns)
         self._remember(commit)
-        return Admitted(commit.ts)
+        return commit.ts
 
     def ready(self) -> Batch | None:
         """Commits to make durable, in order. Sync them BEFORE calling advance(batch)."""
@@ -209,3 +276,13 @@ class Committer:
         self._runs[body.call_id] = commit.ts, body.trace.seed
         if len(self._runs) > limits.CALL_ID_WINDOW_LENGTH_MAX:
             self._runs.popitem(last=False)
+
+
+def _reads_any(reads: ReadSet, writes: Sequence[DocumentWrite]) -> bool:
+    """Whether something was read that the writes would have made different."""
+    return any(
+        key is not None and reads.find(index_id, key) is not None
+        for write in writes
+        for index_id, *keys in write.keys
+        for key in keys
+    )

@@ -15,6 +15,9 @@ import msgpack
 
 from log.intervals import Interval, IntervalSet
 
+Place = tuple[bytes, bytes, bytes | None]
+"""Index id, start, end: an interval of one index."""
+
 
 class ReadSet:
     """Grows while its owner reads; encoded once when the run is over."""
@@ -44,7 +47,12 @@ class ReadSet:
         held = self.by_index.get(index_id)
         return held.find(key) if held is not None else None
 
-    def intervals(self) -> Iterator[tuple[bytes, bytes, bytes | None]]:
+    def overlaps(self, index_id: bytes, start: bytes, end: bytes | None) -> bool:
+        """Whether an interval of ours shares a key with [start, end) of the index."""
+        held = self.by_index.get(index_id)
+        return held is not None and any(True for _ in held.overlapping(start, end))
+
+    def intervals(self) -> Iterator[Place]:
         for index_id, held in self.by_index.items():
             for start, end in held:
                 yield index_id, start, end

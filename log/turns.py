@@ -20,10 +20,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from log.invariant import invariant
-from log.read_set import ReadSet
+from log.read_set import Place, ReadSet
 from log.record import DocumentWrite
-
-Place = tuple[bytes, bytes, bytes | None]  # index id, start, end: an interval of one index
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,9 @@ class Footprint:
     def overlaps(self, other: Footprint) -> bool:
         if self.is_everything or other.is_everything:
             return True
-        return any(_overlap(ours, theirs) for ours in self.places for theirs in other.places)
+        if not self.places.isdisjoint(other.places):
+            return True  # nearly always what decides
+        return any(overlap(ours, theirs) for ours in self.places for theirs in other.places)
 
 
 EVERYTHING = Footprint(is_everything=True)
@@ -111,7 +111,8 @@ class Turns:
         return frozenset(found)
 
 
-def _overlap(ours: Place, theirs: Place) -> bool:
+def overlap(ours: Place, theirs: Place) -> bool:
+    """Whether two places have a key in common."""
     return ours[0] == theirs[0] and _is_below(ours[1], theirs[2]) and _is_below(theirs[1], ours[2])
 
 

@@ -10,9 +10,8 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 
-from log.intervals import Interval
 from log.invariant import invariant
-from log.read_set import ReadSet
+from log.read_set import Place, ReadSet
 from log.record import DocumentWrite
 
 
@@ -20,13 +19,12 @@ from log.record import DocumentWrite
 class Conflict:
     """Something the transaction read was written by the commit at `ts`.
 
-    `index_id` and `interval` are the part of the *loser's* read set that was hit (None: the catalog);
-    a re-run must begin at `ts` or later, for it would lose again before.
+    `places` are the parts of the *loser's* read set that were hit (none: the catalog); a re-run must begin
+    at `ts` or later, for it would lose again before.
     """
 
     ts: int
-    index_id: bytes | None
-    interval: Interval | None
+    places: tuple[Place, ...]
     source: str
 
 
@@ -66,15 +64,13 @@ class WriteLog:
         """A write after begin_ts to something in `reads`, or None. The caller checked forgotten_ts."""
         if reads.reads_catalog and self._catalog_ts and self._catalog_ts[-1] > begin_ts:
             ts = self._catalog_ts[bisect_right(self._catalog_ts, begin_ts)]
-            return Conflict(ts, None, None, self._source_at(ts))
+            return Conflict(ts, (), self._source_at(ts))
         for index_id, held in reads.by_index.items():
             for entry in reversed(self._by_index.get(index_id, ())):
                 if entry.ts <= begin_ts:
                     break
-                for key in entry.keys_by_index[index_id]:
-                    interval = held.find(key)
-                    if interval is not None:
-                        return Conflict(entry.ts, index_id, interval, entry.source)
+                if any(held.contains(key) for key in entry.keys_by_index[index_id]):
+                    return Conflict(entry.ts, _places_hit(reads, entry), entry.source)
         return None
 
     def forget_through(self, ts: int) -> None:
@@ -99,6 +95,17 @@ class WriteLog:
 
     def _source_at(self, ts: int) -> str:
         return next((entry.source for entry in self._entries if entry.ts == ts), "")
+
+
+def _places_hit(reads: ReadSet, entry: _Entry) -> tuple[Place, ...]:
+    """Every interval of `reads` that the commit wrote into, each once."""
+    hit: dict[Place, None] = {}
+    for index_id, keys in entry.keys_by_index.items():
+        for key in keys:
+            interval = reads.find(index_id, key)
+            if interval is not None:
+                hit[(index_id, *interval)] = None
+    return tuple(hit)
 
 
 def _entry(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functions.catalog import bootstrap_catalog
+from functions.catalog import bootstrap_catalog, index_fields
 from functions.snapshot import Row
 from functions.system.tables import index_row_id, table_row_id
-from functions.transaction import Transaction, index_fields
+from functions.transaction import Transaction
 from log.record import CallTrace, CommitBody
 
 BOOTSTRAP_CALL_ID = b"tidelog-bootstrap"

@@ -13,7 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from functions.catalog import BACKFILLED, BACKFILLING, BY_CREATION_TIME, BY_ID, ENABLED, Catalog, Index, Table
+from functions.catalog import (
+    BACKFILLED,
+    BACKFILLING,
+    BY_CREATION_TIME,
+    BY_ID,
+    ENABLED,
+    Catalog,
+    Index,
+    Table,
+    index_fields,
+)
 from functions.schema import Schema
 from functions.system import errors
 from functions.system.lifecycle import (
@@ -24,7 +34,7 @@ from functions.system.lifecycle import (
     next_index_state,
     next_schema_state,
 )
-from functions.transaction import Transaction, index_fields
+from functions.transaction import Transaction
 from log import values
 from log.errors import not_supported_yet
 from log.invariant import invariant

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from actors.index_view import IndexView
-from functions.catalog import BACKFILLING, Index
+from functions.catalog import BACKFILLING, Index, index_fields
 from functions.system.tables import index_row_id
-from functions.transaction import Transaction, index_fields
+from functions.transaction import Transaction
 from log import limits
 
 from ..support.core_deployment import CoreDeployment

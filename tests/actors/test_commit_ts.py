@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from actors.ahead_snapshot import AheadSnapshot
 from actors.executor import runner_of
 from actors.history import body_of
 from actors.past_view import PastView
@@ -204,16 +205,17 @@ def test_who_reads_ahead_of_the_disk_reads_the_ts_that_will_be_durable(tmp_path:
         _patch(world, writer)
         body = writer.commit_body(os.urandom(16), CallTrace(path="m.js:f"))
         client = DirectPeer(world.core, lambda *_: None)
-        proposal = (writer.reads.encode(), body.encode(), None, None)
+        proposal = ([(writer.reads.encode(), body.encode())], None, None)
         committing = asyncio.create_task(world.core.handle(client, "commit", proposal))
         await asyncio.sleep(0)
         turn = await transactor._take_turn(EVERYTHING)
         assert turn is not None and log.published_ts < log.admitted_ts == turn.commits[-1][0]
-        ahead = (await transactor._begin(turn)).transaction
+        base = transactor._reader.snapshot(turn.published_ts)
+        ahead = transactor.begin(AheadSnapshot(base, turn.commits), is_read_only=False).transaction
         read = _at(world, ahead)
         transactor._give_back(turn)
         world.store.gate.set()
-        _committed, ts, _is_wanted = await committing
+        ((_committed, ts, _is_wanted),) = await committing
         snapshot = transactor._reader.snapshot(log.published_ts)
         durable = transactor.begin(snapshot, is_read_only=True).transaction
         assert read == ts == _at(world, durable)
@@ -243,7 +245,8 @@ def test_a_proposal_queues_for_the_place_its_ts_will_have_in_an_index(tmp_path: 
         body = leave_blanks(CommitBody(now, b"call", CallTrace(path="m.js:f"), (write,)), {"d": [(1,)]})
         reads = ReadSet()
         reads.reads_catalog = True
-        answer = await world.core.handle(writer, "commit", (reads.encode(), body.encode(), None, None))
+        chain = [(reads.encode(), body.encode())]
+        (answer,) = await world.core.handle(writer, "commit", (chain, None, None))
         assert answer[0] == "queue"
         world.core.handle(holder, "end_turn", (ticket,)).close()
 

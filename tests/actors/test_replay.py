@@ -14,12 +14,12 @@ import orjson
 import pytest
 
 from actors.calls import RunCall
+from actors.chain import attempt_at
 from actors.executor import runner_of
 from actors.function_runs import run_query
 from actors.history import DocumentChange, History, NotRecorded, body_of
 from actors.past_view import PastView
 from actors.replay import Difference, NotReplayable, Replayer, is_user_mutation
-from actors.transactor import attempt_at
 from functions.determinism import CallClock
 from functions.path import parse_function_path
 from log.proven_log import ProvenLog

@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 
 import pytest
 
+from actors.chain import Attempt, Done
 from actors.core import Core
 from actors.node_reader import NodeReader
 from actors.runtime import ConnectionLost
-from actors.transactor import Attempt, Done, Transactor
+from actors.transactor import Transactor
 from cluster.local_runtime import DirectPeer
 from functions.transaction import Transaction
 from log import values
-from log.committer import CommitRequest
+from log.committer import Admitted, CommitRequest
 from log.errors import BackendError
 from log.limits import HOT_USES_UNWANTED_MAX, MUTATION_ATTEMPTS_MAX
 from log.record import CallTrace, Record
@@ -93,7 +94,7 @@ class World:
             return Done(result, CallTrace(path=source) if attempt.transaction.has_writes else None)
 
         transactor = self.transactor(number)
-        result, _ts = await transactor.transact(source, b"[{}]", os.urandom(16), attempts_max, attempt_once)
+        result, _ts = await transactor.transact(source, os.urandom(16), attempts_max, attempt_once)
         return result
 
     def add(self, name: str, amount: float) -> Callable[[Transaction], float]:
@@ -186,10 +187,11 @@ def test_a_call_that_lost_queues_before_it_runs_the_next_time_until_nobody_else_
         lost, taken = transactor.conflicts_met, transactor.turns_taken
         await asyncio.gather(*(world.run(world.add("hot", 1)) for _ in range(8)))
         assert transactor.conflicts_met == lost, "nobody runs in vain any more"
-        assert transactor.turns_taken == taken + 8
+        shared = transactor.turns_taken - taken
+        assert 1 <= shared <= 2, "who waits together shares a turn"
         for _ in range(HOT_USES_UNWANTED_MAX + 2):
             await world.run(world.add("hot", 1))
-        alone = transactor.turns_taken - taken - 8
+        alone = transactor.turns_taken - taken - shared
         assert 0 < alone <= HOT_USES_UNWANTED_MAX, "alone it queues a few times more, and then no longer"
 
     play(tmp_path, scene, transactors=1)
@@ -266,7 +268,8 @@ def _admit(world: World, work: Callable[[Transaction], Any], source: str) -> Non
     transaction = transactor.begin(snapshot, is_read_only=False).transaction
     work(transaction)
     body = transaction.commit_body(os.urandom(16), CallTrace(path=source))
-    assert isinstance(world.core._log.propose(CommitRequest(transaction.reads, body, body.encode())), int)
+    request = CommitRequest(transaction.reads, body, body.encode())
+    assert isinstance(world.core._log.propose_chain([request])[0], Admitted)
 
 
 def test_what_was_read_from_a_lost_writer_is_stale_but_what_it_admitted_is_answered(tmp_path: Path) -> None:
@@ -280,9 +283,10 @@ def test_what_was_read_from_a_lost_writer_is_stale_but_what_it_admitted_is_answe
         body = attempt.transaction.commit_body(call_id, CallTrace(path="m.js:f")).encode()
         reads = attempt.transaction.reads.encode()
         elsewhere = core._log.epoch - 1
-        assert await core.handle(client, "commit", (reads, body, None, elsewhere)) == ["stale"]
-        first = await core.handle(client, "commit", (reads, body, None, None))
-        again = await core.handle(client, "commit", (reads, body, None, elsewhere))
+        chain = [(reads, body)]
+        assert await core.handle(client, "commit", (chain, None, elsewhere)) == [["stale"]]
+        (first,) = await core.handle(client, "commit", (chain, None, None))
+        (again,) = await core.handle(client, "commit", (chain, None, elsewhere))
         assert first[0] == again[0] == "committed" and first[1] == again[1]
         assert not await core.handle(client, "settled", (elsewhere, first[1]))
 
@@ -329,7 +333,7 @@ def test_a_call_that_two_executors_run_is_answered_twice_with_what_was_committed
 
         async def run(number: int) -> float:
             transactor = world.transactor(number)
-            return (await transactor.transact("m.js:f", b"[{}]", call_id, 4, once(world)))[0]
+            return (await transactor.transact("m.js:f", call_id, 4, once(world)))[0]
 
         second = asyncio.create_task(run(1))
         await late.proposing.wait()
@@ -355,7 +359,7 @@ class LostOnce:
         if self.proposals == 1:
             asyncio.get_running_loop().call_soon(self._on_lost)
             raise ConnectionLost("it is gone")
-        return ("too_old",)
+        return [("too_old",)]
 
     def send(self, method: str, *arguments: Any) -> None:
         self._inner.send(method, *arguments)

@@ -35,7 +35,11 @@ def main() -> int:
             print(_steps(Path(scratch)))
             return 0
         with _started(_systems(options, Path(scratch))) as systems:
-            _measure(systems, options, figures)
+            _measure_shapes(systems, options, figures)
+            if options.only is not None:
+                figures.show()
+                return 0
+            _measure_others(systems, figures)
             tidelog = _ours(systems)
             figures.add(own.executor_rate(tidelog, "bench:trivial", "[{}]"))
             figures.add(own.executor_rate(tidelog, "bench:newest", '[{"channel":"c7"}]'))
@@ -52,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("what", nargs="?", choices=["own", "peers", "steps"], default="own")
     parser.add_argument("--json", type=Path, help="append every round as one JSON line to this file")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each shape; medians are shown")
+    parser.add_argument("--only", help="only the load shapes whose name holds this, and nothing else")
     parser.add_argument("--accounts", type=int, default=100_000, help="accounts of the transfer shape")
     return parser.parse_args()
 
@@ -127,15 +132,18 @@ def _started(constructors: Sequence[Callable[[], System]]) -> Iterator[list[Syst
             system.stop()
 
 
-def _measure(systems: Sequence[System], options: argparse.Namespace, figures: _Figures) -> None:
+def _measure_shapes(systems: Sequence[System], options: argparse.Namespace, figures: _Figures) -> None:
     for system in systems:
         system.driver.ask("setup", accounts=options.accounts, batch=SEED_BATCH, seconds_max=600)
     for _ in range(options.rounds):
-        for name in _names(systems):
+        for name in _names(systems, options.only or ""):
             for system in systems:
                 shape = _shape_named(system, name)
                 if shape is not None:
                     figures.add(run_shape(system, shape))
+
+
+def _measure_others(systems: Sequence[System], figures: _Figures) -> None:
     tidelog = _ours(systems)
     figures.add(own.syncs_per_commit(tidelog, Shape("insert c1", "insert", 1)))
     figures.add(own.syncs_per_commit(tidelog, Shape("insert c16 (socket)", "insert", 16, "socket")))
@@ -157,9 +165,10 @@ def _measure_bare_fan_out(tidelog: Tidelog, figures: _Figures) -> None:
         tidelog.driver = usual
 
 
-def _names(systems: Sequence[System]) -> list[str]:
+def _names(systems: Sequence[System], part: str) -> list[str]:
+    """The shapes whose name holds `part`, each once."""
     shapes = [shape for system in systems for shape in (*shapes_of(system), *transfers_of(system))]
-    return list(dict.fromkeys(shape.name for shape in shapes))
+    return list(dict.fromkeys(shape.name for shape in shapes if part in shape.name))
 
 
 def _shape_named(system: System, name: str) -> Shape | None:

@@ -79,7 +79,7 @@ def test_a_write_not_yet_durable_already_conflicts() -> None:
     first = committer.propose(make_request(committer, reads_of(b"a"), write_to(b"a")), 200)
     second = committer.propose(make_request(committer, reads_of(b"a"), write_to(b"a")), 201)
     assert isinstance(first, Admitted) and isinstance(second, Conflict)
-    assert second.ts == first.ts and second.interval == (b"a", b"a\x00")
+    assert second.ts == first.ts and second.places == ((INDEXES[0], b"a", b"a\x00"),)
 
 
 def test_blind_writes_do_not_conflict() -> None:

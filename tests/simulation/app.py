@@ -14,13 +14,13 @@ from typing import Any
 import orjson
 
 from actors.projections.documents import MemoryView
-from functions.catalog import BY_CREATION_TIME, BY_ID, Index, load_catalog
+from functions.catalog import BY_CREATION_TIME, BY_ID, Index, index_fields, load_catalog
 from functions.invocation import Invocation, RunOutcome
 from functions.outcome import JsError
 from functions.syscalls import Observed
 from functions.system.bootstrap import bootstrap_body
 from functions.system.tables import CATALOG_TABLETS, index_row_id
-from functions.transaction import Transaction, index_fields
+from functions.transaction import Transaction
 from log import values
 from log.committer import CommitRequest, Committer, LogEnd
 from log.keys import encode_item

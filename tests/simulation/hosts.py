@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import orjson
 
+from actors.chain import Attempt, Done
 from actors.core import Core
 from actors.executor import Executor, ExecutorSettings
 from actors.runtime import Actor
-from actors.transactor import Attempt, Done
 from cluster.backend import ClusterBackend
 from cluster.hosts import Link
 from functions.isolate import Engine
@@ -84,7 +84,7 @@ class ExecutorHost:
 
         transact = self.executor._transactor.transact
         with contextlib.suppress(AssertionError):  # not connected yet: nothing happens
-            await transact(RELEASE_PATH, args, call_id, SYSTEM_ATTEMPTS_MAX, work)
+            await transact(RELEASE_PATH, call_id, SYSTEM_ATTEMPTS_MAX, work)
 
 
 class GatewayHost:

@@ -13,17 +13,19 @@ from typing import Any
 from unittest import mock
 
 import actors.ahead_snapshot
+import actors.chain
 import actors.core
 import actors.function_runs
-import actors.transactor
 import gateway.sync_socket
 import log.committer
+from actors.chain import Attempt, Done
 from actors.commit_log import CommitLog
 from actors.core import Core
+from actors.judge import Judge
 from actors.node_reader import NodeReader
 from actors.projections.subscriptions import InvalidatedAt, Subscriptions, ValidThrough
 from actors.runtime import ConnectionLost
-from actors.transactor import Attempt, Done, Transactor
+from actors.transactor import Transactor
 from actors.turn_keeper import TurnKeeper
 from cluster.backend import ClusterBackend
 from functions.catalog import Index
@@ -35,7 +37,7 @@ from gateway.results import QueryResult
 from gateway.sync_session import SyncSession
 from log.committer import Batch, Commit, Committer
 from log.read_set import ReadSet
-from log.record import DocumentWrite
+from log.record import CommitBody, DocumentWrite
 from log.write_log import Conflict, WriteLog
 
 from . import world
@@ -124,11 +126,11 @@ async def _always_settled(core: Core, epoch: int, ts: int) -> bool:
     return True
 
 
-def _judge_any_epoch(core: Core, request: Any, ticket: int | None, epoch: int | None) -> Any:
-    return _JUDGE(core, request, ticket, None)
+def _judge_any_epoch(judge: Judge, requests: Any, ticket: int | None, epoch: int | None) -> Any:
+    return _JUDGE(judge, requests, ticket, None)
 
 
-_JUDGE = Core._judge
+_JUDGE = Judge.judge
 
 
 def _follow_backwards(core: Core, commits: Sequence[Commit]) -> None:
@@ -146,6 +148,9 @@ class NewestRows:
 
     def __init__(self, newest: SnapshotReader, ts: int) -> None:
         self._newest, self.ts = newest, ts
+
+    def append(self, ts: int, body: Any) -> None:
+        self.ts = ts
 
     @property
     def catalog_ts(self) -> int:
@@ -165,11 +170,11 @@ def _newest_snapshot(reader: NodeReader, ts: int) -> SnapshotReader:
     return NewestRows(reader._view.snapshot(reader.published_ts), ts)
 
 
-def _ahead_of_nothing(base: SnapshotReader, commits: Any) -> SnapshotReader:
-    return NewestRows(base, commits[-1][0])
+def _ahead_of_nothing(base: SnapshotReader, commits: Any = ()) -> SnapshotReader:
+    return NewestRows(base, commits[-1][0] if commits else base.ts)
 
 
-def _ahead_of_all_but_one(base: SnapshotReader, commits: Any) -> SnapshotReader:
+def _ahead_of_all_but_one(base: SnapshotReader, commits: Any = ()) -> SnapshotReader:
     return actors.ahead_snapshot.AheadSnapshot(base, commits[-1:])
 
 
@@ -270,24 +275,25 @@ async def _register_nothing(runner: QueryRunner, run: Any, result: QueryResult) 
 # --- calls ------------------------------------------------------------------------------------------
 
 
-async def _propose_as_new(
-    transactor: Transactor, transaction: Transaction, call_id: bytes, trace: Any, turn: Any
-) -> tuple[Any, ...]:
+async def _propose_as_new(transactor: Transactor, proposals: Any, turn: Any) -> list[Any]:
     """After a lost connection run again, as if nothing had been proposed."""
-    body = transaction.commit_body(transactor._random.randbytes(16), trace).encode()
     core, changed = transactor._core, transactor._core_changed
     assert core is not None
+    anew = [(reads, _with_new_id(transactor, body)) for reads, body in proposals]
     try:
-        return await core.call("commit", transaction.reads.encode(), body, None, None)
+        return await core.call("commit", anew, None, turn.epoch if turn is not None else None)
     except ConnectionLost:
         await changed.wait()
-        return ("stale",)
+        return [["stale"]] * len(anew)
+
+
+def _with_new_id(transactor: Transactor, body: bytes) -> bytes:
+    return replace(CommitBody.decode(body), call_id=transactor._random.randbytes(16)).encode()
 
 
 async def _transact_with_first_result(
     transactor: Transactor,
     source: str,
-    args: bytes,
     call_id: bytes,
     attempts_max: int,
     work: Callable[[Attempt], Done[Any]],
@@ -299,7 +305,7 @@ async def _transact_with_first_result(
         results.append(done.result)
         return Done(results[0], done.trace)
 
-    return await _TRANSACT(transactor, source, args, call_id, attempts_max, remembered)
+    return await _TRANSACT(transactor, source, call_id, attempts_max, remembered)
 
 
 _TRANSACT = Transactor.transact
@@ -316,8 +322,14 @@ def _nothing_recorded(transaction: Transaction, call: Any) -> None:
     return None
 
 
-def _no_recent_commits(store: Any) -> tuple[Commit, ...]:
-    return ()
+def _recent_commits_of_nobody(store: Any) -> tuple[Commit, ...]:
+    """All that was written lately, and not for which call."""
+    return tuple(
+        replace(commit, body=replace(commit.body, call_id=b"%d" % commit.ts)) for commit in _RECENT(store)
+    )
+
+
+_RECENT = actors.core._recent_commits
 
 
 MUTANTS = (
@@ -328,17 +340,19 @@ MUTANTS = (
     Mutant("sees no conflict on a range", log.committer, "WriteLog", BlindToRanges, "serializability"),
     Mutant("records no read up to the end of an index", Transaction, "record_read", _record_no_ends,
            "serializability"),
-    Mutant("runs ahead without what is ahead", actors.transactor, "AheadSnapshot", _ahead_of_nothing,
+    Mutant("runs ahead without what is ahead", actors.chain, "AheadSnapshot", _ahead_of_nothing,
            "serializability"),
-    Mutant("admits what was read from a dead writer", Core, "_judge", _judge_any_epoch, "serializability"),
+    Mutant("admits what was read from a dead writer", Judge, "judge", _judge_any_epoch, "serializability"),
+    Mutant("runs a chain on what was there before it", actors.chain.Chain, "_show", lambda chain, body: None,
+           "serializability"),
     Mutant("tells a refusal that followed from what is not durable", Core, "_settled", _always_settled,
            "nobody_told_before_durable"),
     Mutant("tells of a commit before it is durable", actors.core, "CommitLog", TellsFirst,
            "nobody_told_before_durable"),
     Mutant("lets a fenced writer write", world, "SimulatedDisk", WithoutFence, "prefix"),
     Mutant("takes a resent proposal for a new one", actors.core, "Committer", WithoutCallIds, "exactly_once"),
-    Mutant("succeeds a writer without knowing its calls", actors.core, "_recent_commits", _no_recent_commits,
-           "exactly_once"),
+    Mutant("succeeds a writer without knowing its calls", actors.core, "_recent_commits",
+           _recent_commits_of_nobody, "exactly_once"),
     Mutant("proposes anew after a lost connection", Transactor, "_propose", _propose_as_new,
            "exactly_once"),
     Mutant("runs an answered session request again", actors.function_runs, "recorded_outcome",
@@ -347,7 +361,7 @@ MUTANTS = (
            "reads_are_right"),
     Mutant("reads the newest rows, whatever was read before", NodeReader, "snapshot", _newest_snapshot,
            "repeatable_reads"),
-    Mutant("runs ahead with a part of what is ahead", actors.transactor, "AheadSnapshot",
+    Mutant("runs ahead with a part of what is ahead", actors.chain, "AheadSnapshot",
            _ahead_of_all_but_one, "refusals_are_true"),
     Mutant("answers what the first attempt came to", Transactor, "transact", _transact_with_first_result,
            "acknowledged_results"),

@@ -212,8 +212,10 @@ class World:
         match method:
             case "stream":
                 self.record(Told(name, "stream", arguments[0]))
-            case "commit" if value[0] == "committed":
-                self.record(Told(name, "committed", value[1]))
+            case "commit":
+                for answer in value:
+                    if answer[0] == "committed":
+                        self.record(Told(name, "committed", answer[1]))
             case "listen" | "latest_ts":
                 self.record(Told(name, "newest", value))
             case "run" if arguments[0][0] == "Query":

@@ -1,0 +1,79 @@
+"""What is remembered of lost races, and when it is forgotten."""
+
+from __future__ import annotations
+
+from actors.hot_places import HotPlaces
+from log.limits import HOT_FUNCTIONS_MAX, HOT_PLACES_MAX, HOT_USES_UNWANTED_MAX
+from log.read_set import Place, ReadSet
+
+INDEX = b"index-one-------"
+
+
+def at(number: int) -> Place:
+    return INDEX, b"%04d" % number, b"%04d\x00" % number
+
+
+def reads_of(*places: Place) -> ReadSet:
+    reads = ReadSet()
+    for place in places:
+        reads.add(*place)
+    return reads
+
+
+def watched(hot: HotPlaces, function: str = "f") -> list[Place]:
+    found = hot.watched(function)
+    return list(found.intervals()) if found is not None else []
+
+
+def test_a_function_watches_where_its_own_calls_lost_and_no_other_function_does() -> None:
+    hot = HotPlaces()
+    assert hot.watched("f") is None
+    hot.learn("f", [at(1)], reads_of(at(1), at(2)))
+    assert watched(hot) == [at(1)] and hot.watched("g") is None
+
+
+def test_a_call_asks_for_what_it_met_and_for_what_was_met_together_with_it() -> None:
+    hot = HotPlaces()
+    hot.learn("f", [at(1)], reads_of(at(1)))
+    hot.learn("f", [at(2)], reads_of(at(2)))
+    hot.learn("f", [at(9)], reads_of(at(9)))
+    assert hot.expected("f", at(1)).places == {at(1)}
+    hot.used("f", reads_of(at(1), at(2), at(5)), is_wanted=True)
+    assert hot.expected("f", at(1)).places == {at(1), at(2)}
+    assert hot.expected("f", at(9)).places == {at(9)}, "one place does not make another one hot"
+
+
+def test_a_range_that_holds_a_hot_place_is_asked_for_whole() -> None:
+    hot = HotPlaces()
+    hot.learn("f", [at(3)], reads_of(at(3)))
+    met = (INDEX, b"0001", None)
+    assert hot.expected("f", met).places == {met, at(3)}
+
+
+def test_a_place_whose_turn_nobody_else_wants_any_more_is_forgotten() -> None:
+    hot = HotPlaces()
+    hot.learn("f", [at(1), at(2)], reads_of(at(1), at(2)))
+    for _ in range(HOT_USES_UNWANTED_MAX - 1):
+        hot.used("f", reads_of(at(1)), is_wanted=False)
+    hot.used("f", reads_of(at(1)), is_wanted=True)
+    for _ in range(HOT_USES_UNWANTED_MAX):
+        assert watched(hot) == [at(1), at(2)]
+        hot.used("f", reads_of(at(1)), is_wanted=False)
+    assert watched(hot) == [at(2)]
+    assert hot.expected("f", at(2)).places == {at(2)}, "nor is it asked for as a companion"
+
+
+def test_of_many_places_those_met_last_are_kept() -> None:
+    hot = HotPlaces()
+    for number in range(HOT_PLACES_MAX + 3):
+        hot.learn("f", [at(number)], reads_of(at(number)))
+        hot.used("f", reads_of(at(0)), is_wanted=True)
+    kept = watched(hot)
+    assert len(kept) == HOT_PLACES_MAX and at(0) in kept and at(1) not in kept
+
+
+def test_of_many_functions_those_that_lost_last_are_kept() -> None:
+    hot = HotPlaces()
+    for number in range(HOT_FUNCTIONS_MAX + 1):
+        hot.learn(f"f{number}", [at(1)], reads_of(at(1)))
+    assert hot.watched("f0") is None and hot.watched("f1") is not None
