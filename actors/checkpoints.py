@@ -47,6 +47,11 @@ class Checkpoints:
             except Exception as failure:  # derived data: an older one, or the log, will do
                 _logger.warning("the checkpoint %s cannot be read: %s", path, failure)
 
+    def covered_seq(self) -> int:
+        """How far the newest one that can be read had folded the log; 0 when there is none."""
+        newest = next(self.newest_first(), None)
+        return newest.state.applied_seq if newest is not None else 0
+
     def take(self, view: IndexView) -> Checkpoint | None:
         """Copy the view as it is, while its writer goes on; None if the disk refused, or an index was being
         filled. Blocks for as long as the disk takes. Derived data costs nobody the server: no failure."""

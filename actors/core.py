@@ -90,7 +90,14 @@ class Core:
         await self._log.flush()
         if end.seq == 0:
             await self._bootstrap()
-        jobs = (self._prune_forever, self._sweep_forever, self._checkpoint_forever, self._maintenance.run)
+        await self._maintenance.add_missing_tables()
+        jobs = (
+            self._prune_forever,
+            self._sweep_forever,
+            self._checkpoint_forever,
+            self._maintenance.run,
+            self._maintenance.collect_garbage,
+        )
         for job in jobs:
             self._tasks.append(asyncio.create_task(self._guarded(job)))
 

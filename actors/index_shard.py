@@ -15,19 +15,20 @@ from pathlib import Path
 from actors.checkpoints import Checkpoints
 from actors.index_view import IndexView
 from actors.runtime import Pauses
+from actors.view_environment import ViewState
 from actors.view_reader import ViewReader
 from functions.catalog import BACKFILLING, Catalog, Index, Table, load_catalog
 from functions.system.tables import CATALOG_TABLETS, INDEX_TABLET
 from log import limits, values
 from log.committer import NANOSECONDS, Commit
 from log.ids import decode_id
-from log.invariant import invariant
+from log.invariant import InvariantViolation, invariant
 from log.keys import index_key
-from log.record import CommitBody, DocumentWrite, Record, RecordKind
-from log.store import LogStore
+from log.record import DocumentWrite, Record, RecordKind, decode_writes
+from log.store import LogDamaged, LogStore
 
 _logger = logging.getLogger(__name__)
-_REPLAY_RECORDS_PER_BATCH = 1_000
+_REPLAY_WRITES_PER_BATCH = 10_000  # the more there are, the more of them share a page of the view
 
 _Fold = tuple[int, int, int, tuple[DocumentWrite, ...]]
 
@@ -193,12 +194,27 @@ def _open_newest(folder: Path, checkpoints: Checkpoints, may_restore: bool) -> t
 
 
 def _drop_strangers(checkpoints: Checkpoints, store: LogStore) -> None:
-    """A copy helps only if it is a fold of this log: the record it ends at is there, and is the same."""
+    """A copy helps only if it is a fold of this log."""
     for checkpoint in list(checkpoints.newest_first()):
-        state = checkpoint.state
-        is_ours = 0 < state.applied_seq <= store.end().seq
-        if not is_ours or next(store.read_from(state.applied_seq)).crc != state.applied_crc:
+        if not _is_fold_of(checkpoint.state, store):
             checkpoints.drop(checkpoint)
+
+
+def _is_fold_of(state: ViewState, store: LogStore) -> bool:
+    """Whether what the log has behind the copy follows what the copy ends with. So a copy that covers
+    everything archived needs no archive to be proven."""
+    end = store.end()
+    if state.applied_seq == end.seq:
+        return state.applied_crc == end.crc
+    if not 0 < state.applied_seq < end.seq:
+        return False
+    try:
+        next(store.read_from(state.applied_seq + 1)).check_follows(state.applied_crc)
+    except InvariantViolation:
+        return False
+    except LogDamaged as failure:  # in the archive; whoever goes on from this copy is refused for it
+        _logger.warning("a checkpoint cannot be compared with the log: %s", failure)
+    return True
 
 
 def _try_open(path: Path) -> IndexView | None:
@@ -223,12 +239,15 @@ def _drop_all_but(folder: Path, kept: int) -> None:
 def _batches(records: Iterator[Record]) -> Iterator[tuple[list[_Fold], set[bytes]]]:
     """What to fold together, and the indexes made by the last record of it over what is there already."""
     batch: list[_Fold] = []
+    size = 0
     for record in records:
-        batch.append(_fold_of(record))
-        created = set(_created_unfilled(batch[-1][3]))
-        if created or len(batch) == _REPLAY_RECORDS_PER_BATCH:
+        fold = _fold_of(record)
+        batch.append(fold)
+        size += max(1, len(fold[3]))
+        created = set(_created_unfilled(fold[3]))
+        if created or size >= _REPLAY_WRITES_PER_BATCH:
             yield batch, created
-            batch = []
+            batch, size = [], 0
     if batch:
         yield batch, set()
 
@@ -244,5 +263,5 @@ def _created_unfilled(writes: tuple[DocumentWrite, ...]) -> Iterator[bytes]:
 
 
 def _fold_of(record: Record) -> _Fold:
-    writes = CommitBody.decode(record.body).writes if record.kind is RecordKind.COMMIT else ()
+    writes = decode_writes(record.body) if record.kind is RecordKind.COMMIT else ()
     return record.seq, record.ts, record.crc, writes

@@ -1,4 +1,5 @@
-"""Work the catalog asks for: filling new indexes, validating pending schemas (spec 04 4.5, 4.6).
+"""Work the catalog asks for: filling new indexes, validating pending schemas (spec 04 4.5, 4.6); and what
+a database needs to stay as it should be: new system tables, no rows past their time (spec 04 3.2).
 
 What is to do is read from the catalog, and each result is an ordinary commit, so a restart simply starts
 again. Steps are small and yield, because they share the process with the writer.
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from actors.commit_log import CommitLog
 from actors.index_shard import IndexShard
 from functions.catalog import BACKFILLING, Catalog, Index, PendingSchema, Table
+from functions.system.bootstrap import add_missing_tables
+from functions.system.garbage import collect_step
 from functions.system.lifecycle import IndexEvent, SchemaEvent, next_index_state, next_schema_state
 from functions.transaction import Transaction
 from log import limits, values
@@ -46,6 +49,28 @@ class Maintenance:
             pending = catalog.pending_schema
             if pending is not None and pending.state == "pending":
                 await self._validate(catalog, pending)
+
+    async def add_missing_tables(self) -> None:
+        """What a log begun by an older version lacks (spec 04 2.3)."""
+        await self._commit("_system/new_tables", add_missing_tables)
+
+    async def collect_garbage(self) -> None:
+        """Now and then delete what nobody can ask for any more (spec 04 3.2)."""
+        while True:
+            await asyncio.sleep(limits.GARBAGE_SECONDS)
+            deleted = limits.GARBAGE_ROWS_PER_STEP
+            while deleted >= limits.GARBAGE_ROWS_PER_STEP:
+                deleted = await self._collect_step()
+
+    async def _collect_step(self) -> int:
+        deleted = 0
+
+        def collect(transaction: Transaction) -> None:
+            nonlocal deleted
+            deleted = collect_step(transaction, self._now_ns() / 1e6)
+
+        await self._commit("_system/garbage", collect)
+        return deleted
 
     async def _fill(self, table: Table, index: Index) -> None:
         while not self._shard.fill_step(table, index):

@@ -8,8 +8,8 @@ import shutil
 import signal
 import sys
 import time
-from pathlib import Path
-from typing import Annotated, Any
+from contextlib import closing
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -94,26 +94,14 @@ def _refuse_second_server(folder: DataFolder) -> None:
     """A supervisor that still runs owns the folder; leftovers of a dead one are ended later."""
     running: Any = folder.read_running().get("actors", {})
     held = [ProcessIdentity(facts["pid"], facts["start_ticks"]) for facts in running.values()]
-    lock = folder.run / "server.lock"
-    if not _try_lock(lock):
+    lock_file = folder.try_hold()
+    if lock_file is None:
         raise FolderInUse(f"Another Tidelog server uses the data folder {folder.path}.")
+    _held_locks.append(lock_file)  # until the process ends
     end_processes([process for process in held if is_alive(process)], term_seconds=2.0)
 
 
-_held_locks: list[Any] = []
-
-
-def _try_lock(path: Path) -> bool:
-    import fcntl
-
-    lock_file = path.open("w")
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock_file.close()
-        return False
-    _held_locks.append(lock_file)  # held until the process ends
-    return True
+_held_locks: list[IO[str]] = []
 
 
 def _refuse_taken_ports(settings: Settings) -> None:
@@ -204,9 +192,20 @@ def verify(
     except (StartRefused, LogDamaged, FolderInUse, BackendError) as refusal:
         typer.echo(str(refusal), err=True)
         raise typer.Exit(1) from None
-    end = store.end()
-    if accept_loss:
-        store.accept_end()
-        shutil.rmtree(folder.views, ignore_errors=True)  # they may have folded what is lost
-    store.close()
+    with closing(store):
+        try:
+            segments = store.prove_archive()
+        except (
+            LogDamaged
+        ) as refusal:  # BEFORE views are removed: without the archive they cannot be made anew
+            typer.echo(str(refusal), err=True)
+            raise typer.Exit(1) from None
+        if accept_loss:
+            store.accept_end()
+            shutil.rmtree(folder.views, ignore_errors=True)  # they may have folded what is lost
+        end, archived = store.end(), store.base()
     typer.echo(f"The log is whole: {end.seq} records, the last at {end.ts} ns, crc {end.crc:08x}.")
+    if segments:
+        typer.echo(
+            f"Records 1 to {archived.seq} of them are in the archive: {segments} segment(s), whole too."
+        )

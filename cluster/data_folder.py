@@ -3,6 +3,7 @@
 format          version of this layout
 credentials/    instance name and secret (0600)
 log/            the log: the only truth
+archive/        what was moved out of the log: of the same truth the older part
 views/          folds of the log: may be deleted while the server is stopped
 run/            pids and addresses of what runs now
 logs/           what our processes say
@@ -10,10 +11,12 @@ logs/           what our processes say
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import orjson
 
@@ -23,6 +26,7 @@ from log.secrets import INSTANCE_SECRET_BYTES, new_instance_secret
 FORMAT_VERSION = 1
 FREE_BYTES_MIN = 1 << 30
 INSTANCE_NAME_DEFAULT = "tidelog"
+ARCHIVE_FOLDER = "archive"
 
 
 class StartRefused(Exception):
@@ -46,6 +50,10 @@ class DataFolder:
     @property
     def log(self) -> Path:
         return self.path / "log"
+
+    @property
+    def archive(self) -> Path:
+        return self.path / ARCHIVE_FOLDER
 
     @property
     def views(self) -> Path:
@@ -99,6 +107,18 @@ class DataFolder:
         return Credentials(name, decoded)
 
     # --- what runs now ------------------------------------------------------------------------------
+
+    def try_hold(self) -> IO[str] | None:
+        """Be the one server of this folder, or whatever else must be alone with it, until the file is
+        closed or the process ends; None while somebody else is."""
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock_file = (self.run / "server.lock").open("w")
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock_file.close()
+            return None
+        return lock_file
 
     def write_running(self, running: dict[str, object]) -> None:
         """Replace run/actors.json in one step; readers see the old or the new one."""

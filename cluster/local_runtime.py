@@ -17,8 +17,8 @@ from actors.core import Core
 from actors.executor import Executor, ExecutorSettings
 from actors.runtime import Actor, PushHandler
 from cluster.backend import ClusterBackend
+from cluster.stores import open_log_store
 from functions.isolate import Engine
-from log.sqlite_store import SqliteStore
 from log.store import LogStore
 
 
@@ -62,7 +62,7 @@ class LocalRuntime:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.failures: list[BaseException] = []
-        log_store = store if store is not None else SqliteStore(data_folder / "log")
+        log_store = store if store is not None else open_log_store("", data_folder / "log")
         self.core = Core(log_store, data_folder / "views", now_ns, self.failures.append)
         self.executor = Executor(engine, settings, now_ns)
         self.backend = ClusterBackend()

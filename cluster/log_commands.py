@@ -1,6 +1,7 @@
-"""The commands that look into the log and replay it: `tidelog log tail|show|diff`, `at`, `replay`.
+"""The commands about the log: `tidelog log tail|show|diff|archive`, `at`, `replay`.
 
-They ask cluster/past.py and print what cluster/log_text.py makes of it; nothing is decided here.
+They ask cluster/past.py, or tell cluster/archiving.py, and print what cluster/log_text.py makes of the
+answer; nothing is decided here.
 """
 
 from __future__ import annotations
@@ -16,22 +17,33 @@ import typer
 
 from actors.history import Names, NotRecorded
 from actors.replay import NotReplayable
+from cluster.archiving import BadAge, archive_old_records
 from cluster.config import DATA_FOLDER_DEFAULT
 from cluster.data_folder import StartRefused
-from cluster.log_text import diff_lines, path_text, show_lines, tail_line
+from cluster.log_text import archived_lines, diff_lines, path_text, show_lines, tail_line
 from cluster.options import DataOption
 from cluster.past import BadArguments, Past, Replayed, open_past
 from log.errors import BackendError
 from log.invariant import InvariantViolation
+from log.limits import ARCHIVE_AGE_DAYS
 from log.record import Record
 from log.sqlite_reader import LogMissing
 from log.store import LogDamaged
 
-_REFUSALS = (BackendError, LogDamaged, LogMissing, NotRecorded, NotReplayable, StartRefused, BadArguments)
+_REFUSALS = (
+    BackendError,
+    LogDamaged,
+    LogMissing,
+    NotRecorded,
+    NotReplayable,
+    StartRefused,
+    BadArguments,
+    BadAge,
+)
 _FOLLOW_SECONDS = 0.25
 _DIFFERENCES_SHOWN_MAX = 10
 
-log_app = typer.Typer(no_args_is_help=True, help="Look into the log, of a running server too.")
+log_app = typer.Typer(no_args_is_help=True, help="Look into the log, of a running server too; archive it.")
 
 _RECORD_HELP = "A seq, a ts, SESSION_ID:REQUEST, a request id or a call id."
 RecordArgument = Annotated[str, typer.Argument(help=_RECORD_HELP)]
@@ -47,10 +59,16 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def _past(data: Path) -> Iterator[Past]:
-    """The data folder's past; a refusal is printed and ends the command with status 1."""
+    """The data folder's past, or a printed refusal."""
+    with _printed_refusals(), open_past(data) as past:
+        yield past
+
+
+@contextmanager
+def _printed_refusals() -> Iterator[None]:
+    """A refusal is printed and ends the command with status 1."""
     try:
-        with open_past(data) as past:
-            yield past
+        yield
     except _REFUSALS as refusal:
         typer.echo(str(refusal), err=True)
         raise typer.Exit(1) from None
@@ -101,6 +119,27 @@ def diff(first: MomentArgument, last: MomentArgument, data: DataOption = DATA_FO
         if moments[0] > moments[1]:
             raise BadArguments(f"{first} is later than {last}: give the earlier moment first.")
         for line in diff_lines(past.history.changes(*moments), past.history.names()):
+            typer.echo(line)
+
+
+@log_app.command()
+def archive(
+    data: DataOption = DATA_FOLDER_DEFAULT,
+    older_than: Annotated[
+        str, typer.Option(help="Keep younger records in the log: a number and s, m, h or d.")
+    ] = f"{ARCHIVE_AGE_DAYS}d",
+) -> None:
+    """Move old records out of the log into files in archive/, so that starts read less. They can still be
+    looked at and replayed. The server must be stopped."""
+    with _printed_refusals():
+        try:
+            archived = archive_old_records(data, older_than)
+        except OSError as failure:
+            raise StartRefused(
+                f"Archiving was cut short: {failure}. Nothing is lost; what was archived stays archived. "
+                "Make room, and run it again."
+            ) from failure
+        for line in archived_lines(archived, older_than):
             typer.echo(line)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from actors.archiver import Archived
 from actors.history import DocumentChange, History, Names, body_of
 from actors.replay import differing_fields, key_change_text
 from functions.path import parse_function_path
@@ -65,6 +66,26 @@ def _sign(was_there: bool, is_there: bool) -> str:
     if not was_there:
         return "+"
     return "~" if is_there else "-"
+
+
+# --- archiving ---------------------------------------------------------------------------------------
+
+
+def archived_lines(archived: Archived, age: str) -> Iterator[str]:
+    """What went, what is left, and what keeps it from going."""
+    count = archived.last_seq - archived.first_seq + 1
+    if count > 0:
+        yield (
+            f"Archived records {archived.first_seq} to {archived.last_seq} ({count}) in "
+            f"{archived.segments} segment(s); the log begins with record {archived.last_seq + 1} now."
+        )
+    elif archived.old_seq < archived.first_seq:
+        yield f"Nothing to archive: no record is older than {age} and far enough from the log's end."
+    if archived.last_seq < archived.old_seq:
+        yield (
+            f"Records up to {archived.old_seq} are old enough, but no checkpoint covers those after "
+            f"{archived.last_seq}: an index is being filled, or the disk is full. They stay in the log."
+        )
 
 
 # --- one record in full -----------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """One data folder's past, opened for looking: on a running server, a stopped one, or a copy of its folder.
 
-Nothing in the folder is changed. What has to be folded is folded in a temporary folder (TMPDIR), which is
-removed at the end and grows as large as the view of that moment.
+Nothing in the folder is changed. What was archived is read as if it were still in the log. What has to be
+folded is folded in a temporary folder (TMPDIR), which is removed at the end and grows as large as the view of
+that moment.
 """
 
 from __future__ import annotations
@@ -11,27 +12,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from actors.calls import Ended, RunCall
+from actors.chain import attempt_at
 from actors.executor import ExecutorSettings, runner_of
 from actors.function_runs import run_query
 from actors.history import History, body_of
 from actors.past_view import PastView
 from actors.replay import Difference, NotReplayable, Replayer, check_replayable, is_user_mutation
-from actors.transactor import attempt_at
 from cluster.config import Settings, cache_folder
 from cluster.data_folder import DataFolder, StartRefused
-from cluster.stores import open_log_store
+from cluster.stores import open_log_reader
 from functions.determinism import SEED_BYTES, CallClock
 from functions.invocation import Runner, RunOutcome
 from functions.path import parse_function_path
 from log.identity import Identity
-from log.proven_log import ProvenLog, RecordSource
+from log.proven_log import ProvenLog
 from log.record import CommitBody, Record, RecordKind
-from log.sqlite_reader import SqliteReader
 
 
 class BadArguments(Exception):
@@ -52,7 +52,7 @@ class Past:
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder, self._settings = DataFolder(folder), settings
-        self._source = _open_log(settings.log_url, self._folder.log)
+        self._source = open_log_reader(settings.log_url, self._folder.log)
         self.records = ProvenLog(self._source)
         self.history = History(self.records)
 
@@ -130,17 +130,6 @@ class Past:
             settings.cloud_origin_in_use,
             settings.site_origin_in_use,
         )
-
-
-class _OpenLog(RecordSource, Protocol):
-    """Records to read, until `close`."""
-
-    def close(self) -> None: ...
-
-
-def _open_log(log_url: str, folder: Path) -> _OpenLog:
-    """A PostgreSQL log is opened like any other store, which changes nothing until an epoch is claimed."""
-    return open_log_store(log_url, folder) if log_url else SqliteReader(folder)
 
 
 @contextmanager

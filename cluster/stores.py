@@ -1,28 +1,51 @@
-"""Which store keeps the log: the one place that reads `TIDELOG_LOG`."""
+"""Which store keeps the log, and what was archived of it: the one place that reads `TIDELOG_LOG`.
+
+Wherever the log is kept, its archive lies beside the folder `log/` of the data folder.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
-from cluster.data_folder import StartRefused
-from log.store import LogStore
+from cluster.data_folder import ARCHIVE_FOLDER, StartRefused
+from log.archive_folder import ArchiveFolder
+from log.archived_log import ArchivedLog, ArchivedStore
+from log.sqlite_reader import SqliteReader
+from log.store import OwnedStore
 
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 
 
-class OwnedStore(LogStore, Protocol):
-    """A log store as its operator has it: it can also go on behind a loss."""
+def open_log_store(log_url: str, folder: Path, *, accept_loss: bool = False) -> ArchivedStore:
+    """The store that the settings name, proven whole; SQLite in `folder`, a data folder's `log/`, when they
+    name none. Of the archive only the names are looked at: `prove_archive` proves the rest."""
+    store = _open_held_part(log_url, folder, accept_loss=accept_loss)
+    try:
+        return ArchivedStore(store, _archive_beside(folder), accept_loss=accept_loss)
+    except BaseException:
+        store.close()
+        raise
 
-    def accept_end(self) -> None:
-        """What was proven at the opening is the whole log from now on."""
+
+def open_log_reader(log_url: str, folder: Path) -> ArchivedLog:
+    """The log to look into, beside its server or without one, changing nothing. (A PostgreSQL log is opened
+    like any other store, which changes nothing until an epoch is claimed.)"""
+    if log_url:
+        return open_log_store(log_url, folder)
+    reader = SqliteReader(folder)
+    try:
+        return ArchivedLog(reader, _archive_beside(folder))
+    except BaseException:
+        reader.close()
+        raise
 
 
-def open_log_store(log_url: str, folder: Path, *, accept_loss: bool = False) -> OwnedStore:
-    """The store that the settings name, proven whole; SQLite in `folder` when they name none.
+def _archive_beside(folder: Path) -> ArchiveFolder:
+    return ArchiveFolder(folder.with_name(ARCHIVE_FOLDER))
 
-    A store's library is imported when it is used: the others need not be installed.
-    """
+
+def _open_held_part(log_url: str, folder: Path, *, accept_loss: bool) -> OwnedStore:
+    """A store's library is imported when it is used: the others need not be installed."""
     if not log_url:
         from log.sqlite_store import SqliteStore
 

@@ -64,11 +64,17 @@ TURN_SECONDS_MAX = 2
 TURN_PLACES_MAX = 64
 TURN_LOSSES_MAX = 3
 TURN_BODIES_BYTES_MAX = 64 * KIB
-HOT_CALLS_REMEMBERED_MAX = 1_024
+CHAIN_CALLS_MAX = 32
+CHAIN_SECONDS_MAX = 0.25
+HOT_FUNCTIONS_MAX = 256
+HOT_PLACES_MAX = 48
 HOT_USES_UNWANTED_MAX = 4
 SYSTEM_ATTEMPTS_MAX = 20
 REPEATABLE_BUMP_SECONDS = 5
 SESSION_REQUEST_RETENTION_DAYS = 14
+DEAD_SCHEMA_RETENTION_HOURS = 1
+GARBAGE_ROWS_PER_STEP = 256
+GARBAGE_SECONDS = 1_800
 
 # Views.
 UNDO_SECONDS = 60
@@ -114,6 +120,11 @@ invariant(
     "a cached reading of the clock is no older than the longest run could have made it",
 )
 invariant(TURN_SECONDS_MAX > FUNCTION_USER_SECONDS_MAX, "a turn is long enough for a function that computes")
+invariant(
+    TURN_SECONDS_MAX > CHAIN_SECONDS_MAX + FUNCTION_USER_SECONDS_MAX,
+    "a turn is long enough for the last call of a chain",
+)
+invariant(HOT_PLACES_MAX < TURN_PLACES_MAX, "what a function may remember fits one turn")
 invariant(TURN_LOSSES_MAX < MUTATION_ATTEMPTS_MAX, "the exclusive lane is reached before a call gives up")
 invariant(DOCUMENT_BYTES_MAX < VALUE_BYTES_MAX, "a document is a value")
 invariant(BATCH_BYTES_MAX < FRAME_BYTES_MAX, "a batch fits a frame")
@@ -190,3 +201,7 @@ invariant(
     2 * LOG_SERVER_LOCK_SECONDS_MAX < LOG_SERVER_AWAY_SECONDS_MAX,
     "a stuck session is ended and its lock taken before the server counts as away",
 )
+
+# The archive (spec 04 10.8: 14 days; the rest is ours).
+ARCHIVE_AGE_DAYS = 14
+ARCHIVE_SEGMENT_BYTES = 32 * MIB

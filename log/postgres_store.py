@@ -1,7 +1,8 @@
 """The log in a PostgreSQL database: for deployments whose disk may be lost, but whose database may not.
 
 The only file that uses psycopg. One schema holds one log: `log` (the records), `writer` (one row: the epoch;
-its row lock is the pen), `lost` (records an operator gave up). One server per schema: the newest claim wins.
+its row lock is the pen), `lost` (records an operator gave up), `base` (once records were archived: the last
+of them). One server per schema: the newest claim wins. Its statements are in log/postgres_statements.py.
 
 A commit's fate is unknown when the connection breaks before the server has answered. It is never guessed:
   1. connect again, waiting longer each time, up to `limits.LOG_SERVER_AWAY_SECONDS_MAX`;
@@ -32,14 +33,15 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from log import limits
+from log import postgres_statements as sql
 from log.committer import LogEnd
 from log.errors import log_server_away, log_server_unfit
 from log.invariant import InvariantViolation, invariant
 from log.proven_log import end_after
 from log.record import RECORD_FORMAT, Record, RecordKind
-from log.store import EpochLost, LogDamaged
+from log.store import EpochLost, LogDamaged, check_truncation
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = sql.FORMAT_WITH_BASE
 SCHEMA_DEFAULT = "tidelog"
 WRITER_NAME = "tidelog writer"
 """`application_name` of the sessions that hold the pen: how a later one knows that it may end them."""
@@ -61,49 +63,6 @@ _AWAY = (psycopg.OperationalError, errors.ReadOnlySqlTransaction)
 Connection = psycopg.Connection[tuple[Any, ...]]
 _T = TypeVar("_T")
 
-_TABLES = f"""
-CREATE TABLE log (
-  seq bigint PRIMARY KEY CHECK (seq > 0), ts bigint NOT NULL, epoch bigint NOT NULL, kind smallint NOT NULL,
-  format smallint NOT NULL, crc bigint NOT NULL, body bytea NOT NULL);
-CREATE TABLE lost (LIKE log, lost_at timestamptz NOT NULL DEFAULT now());
-CREATE TABLE writer (id smallint PRIMARY KEY CHECK (id = 1), epoch bigint NOT NULL, format smallint NOT NULL);
-INSERT INTO writer VALUES (1, 0, {FORMAT_VERSION});
-"""
-_PREPARE_SESSION = """
-SELECT set_config('search_path', quote_ident(%s), false), set_config('lock_timeout', %s, false),
-  set_config('synchronous_commit', current_setting('synchronous_commit'), false),
-  current_setting('fsync'), pg_is_in_recovery()
-"""  # what a session has set itself, no later change of the server's configuration turns off
-_HAS_SCHEMA = "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL"
-_HAS_TABLES = "SELECT to_regclass('writer') IS NOT NULL"
-_LOCK_EPOCH = "SELECT epoch FROM writer WHERE id = 1 FOR UPDATE"
-_READ_EPOCH = "SELECT epoch FROM writer WHERE id = 1"
-_CLAIM = """
-UPDATE writer SET epoch = greatest(epoch, (SELECT epoch FROM log ORDER BY seq DESC LIMIT 1)) + 1
-WHERE id = 1 RETURNING epoch
-"""
-_INSERT = """
-INSERT INTO log SELECT * FROM unnest(
-  %b::int8[], %b::int8[], %b::int8[], %b::int2[], %b::int2[], %b::int8[], %b::bytea[])
-WHERE (SELECT epoch FROM writer WHERE id = 1) = %b
-"""  # a fenced batch inserts nothing, so that its seqs, which others have taken by now, are no duplicates
-_GIVE_UP = """
-WITH lost_rows AS (DELETE FROM log WHERE seq > %s RETURNING *) INSERT INTO lost SELECT * FROM lost_rows
-"""
-_READ_SEQS = "SELECT seq, crc FROM log WHERE seq >= %s ORDER BY seq LIMIT %s"
-_READ_STEP = """
-SELECT seq, ts, epoch, kind, crc, body FROM (
-  SELECT *, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS bytes_before
-  FROM (SELECT * FROM log WHERE seq >= %s ORDER BY seq LIMIT %s) AS step) AS sized
-WHERE bytes_before < %s ORDER BY seq
-"""  # the sizes are read without the bodies: a step of large records costs the server nothing more
-_END_HOLDERS = """
-SELECT pid, application_name, CASE WHEN application_name = %s THEN pg_terminate_backend(pid) END
-FROM pg_locks JOIN pg_stat_activity USING (pid)
-WHERE locktype = 'relation' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND relation = 'writer'::regclass AND granted AND mode <> 'AccessShareLock' AND pid <> pg_backend_pid()
-"""
-
 
 class PostgresStore:
     """See log/store.py for the promises. Opening proves the log whole, or raises LogDamaged.
@@ -124,10 +83,11 @@ class PostgresStore:
         self._away_seconds_max = away_seconds_max
         self._pen = threading.Lock()
         self._connection: Connection | None = None
-        self._end = LogEnd()  # of what is proven or acknowledged; moves in _claim and append_and_sync
+        self._base = self._end = LogEnd()
         try:
-            self._create_missing(self._connected())
-            self._end = self._prove_from(LogEnd(), accept_loss=accept_loss)
+            self._base = self._create_missing(self._connected())  # moves in _claim, truncate and base
+            # Of what is proven or acknowledged; moves in _claim and append_and_sync.
+            self._end = self._prove_from(self._base, accept_loss=accept_loss)
         except BaseException as failure:
             self.close()
             if isinstance(failure, psycopg.OperationalError):
@@ -154,6 +114,23 @@ class PostgresStore:
             self._until_done(append_once)
             self._end = LogEnd(records[-1].seq, records[-1].ts, records[-1].crc)
 
+    def truncate(self, epoch: int, end: LogEnd) -> None:
+        def truncate_once(connection: Connection) -> None:
+            _check_epoch(_one(connection.execute(sql.LOCK_EPOCH)), epoch)
+            if _read_base(connection) != end:  # else it was done, and the answer lost
+                _truncate(connection, end, self._end)
+            _check_epoch(_one(connection.execute(sql.READ_EPOCH)), epoch)
+
+        with self._pen:
+            self._until_done(truncate_once)
+            self._base = end
+
+    def base(self) -> LogEnd:
+        """As it is now: one who only reads may be beside one who archives."""
+        with self._pen:
+            self._base = self._until_done(_read_base)
+            return self._base
+
     def end(self) -> LogEnd:
         return self._end
 
@@ -176,12 +153,15 @@ class PostgresStore:
         """The operator goes on with what was proven: later records move to `lost`, and writers are fenced."""
 
         def give_up(connection: Connection) -> None:
-            connection.execute(_LOCK_EPOCH)
-            connection.execute(_GIVE_UP, (self._end.seq,))
-            connection.execute(_CLAIM)
+            connection.execute(sql.LOCK_EPOCH)
+            connection.execute(sql.GIVE_UP, (self._end.seq,))
+            connection.execute(sql.CLAIM)
 
         with self._pen:
             self._until_done(give_up)
+
+    def give_back_space(self) -> None:
+        """Nothing to do: PostgreSQL's own vacuum does it in its time."""
 
     def close(self) -> None:
         with self._pen:
@@ -190,21 +170,24 @@ class PostgresStore:
     # --- the pen --------------------------------------------------------------------------------------
 
     def _claim(self, connection: Connection) -> int:
-        connection.execute(_LOCK_EPOCH)
-        self._end = self._prove_from(self._end)  # what a predecessor appended since we opened
-        epoch: int = _one(connection.execute(_CLAIM))
+        connection.execute(sql.LOCK_EPOCH)
+        self._base = _read_base(connection)
+        # What a predecessor appended since we opened, if it has not archived that too.
+        self._end = self._prove_from(self._base if self._base.seq > self._end.seq else self._end)
+        epoch: int = _one(connection.execute(sql.CLAIM))
         return epoch
 
     def _has_arrived(self, connection: Connection, epoch: int, records: Sequence[Record]) -> bool:
         """After a lost connection: is the batch in the log? If not, may it be sent again?"""
-        held = _one(connection.execute(_LOCK_EPOCH))
-        rows = connection.execute(_READ_SEQS, (self._end.seq, len(records) + 1)).fetchall()
-        if self._end.seq and rows[:1] != [(self._end.seq, self._end.crc)]:
+        held = _one(connection.execute(sql.LOCK_EPOCH))
+        rows = connection.execute(sql.READ_SEQS, (self._end.seq, len(records) + 1)).fetchall()
+        has_records = self._end.seq > self._base.seq
+        if has_records and rows[:1] != [(self._end.seq, self._end.crc)]:
             raise LogDamaged(
                 f"The log in {self._where} has lost record {self._end.seq}, which was acknowledged: the "
                 "server was restored, or replaced by one that is behind. Bring back the one that has it."
             )
-        behind_end = rows[1:] if self._end.seq else rows
+        behind_end = rows[1:] if has_records else rows
         if behind_end == [(record.seq, record.crc) for record in records]:
             return True
         _check_epoch(held, epoch)
@@ -231,7 +214,7 @@ class PostgresStore:
         """End the writers of ours that hold the writer row; says who stood in the way."""
         try:
             with closing(self._connect(_READER_NAME)) as connection:
-                holders = connection.execute(_END_HOLDERS, (WRITER_NAME,)).fetchall()
+                holders = connection.execute(sql.END_HOLDERS, (WRITER_NAME,)).fetchall()
         except psycopg.OperationalError as failure:
             return _text(failure)
         named = ", ".join(f"{pid} ({name or 'of another user'})" for pid, name, _ in holders)
@@ -267,7 +250,7 @@ class PostgresStore:
             # NOT the database's default: after waiting for a lock, a statement must see what its holder did.
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             lock_timeout = f"{limits.LOG_SERVER_LOCK_SECONDS_MAX}s"
-            session = connection.execute(_PREPARE_SESSION, (self._schema, lock_timeout)).fetchone()
+            session = connection.execute(sql.PREPARE_SESSION, (self._schema, lock_timeout)).fetchone()
             assert session is not None
             _, _, synchronous_commit, fsync, is_standby = session
             for setting, value in (("fsync", fsync), ("synchronous_commit", synchronous_commit)):
@@ -283,21 +266,23 @@ class PostgresStore:
             raise
         return connection
 
-    def _create_missing(self, connection: Connection) -> None:
-        """On the first start the tables; later only a look at their format."""
-        if not _one(connection.execute(_HAS_TABLES)):
+    def _create_missing(self, connection: Connection) -> LogEnd:
+        """On the first start the tables; later only a look at their format. Returns the base."""
+        if not _one(connection.execute(sql.HAS_TABLES)):
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (self._schema,))
-            if not _one(connection.execute(_HAS_SCHEMA, (self._schema,))):
+            if not _one(connection.execute(sql.HAS_SCHEMA, (self._schema,))):
                 connection.execute(f'CREATE SCHEMA "{self._schema}"')
-            if not _one(connection.execute(_HAS_TABLES)):  # another server may have started at once
-                connection.execute(_TABLES)
-        version = _one(connection.execute("SELECT format FROM writer WHERE id = 1"))
-        connection.commit()
+            if not _one(connection.execute(sql.HAS_TABLES)):  # another server may have started at once
+                connection.execute(sql.TABLES)
+        version = _one(connection.execute(sql.READ_FORMAT))
         if version > FORMAT_VERSION:
             raise LogDamaged(
                 f"The log in {self._where} has format {version}; this Tidelog reads formats up to "
                 f"{FORMAT_VERSION}. Start it with the newer Tidelog that wrote it."
             )
+        base = _read_base(connection)
+        connection.commit()
+        return base
 
     # --- proof ----------------------------------------------------------------------------------------
 
@@ -349,11 +334,31 @@ def _append(connection: Connection, epoch: int, records: Sequence[Record]) -> No
         [record.body for record in records],
     )
     with connection.pipeline():
-        first = connection.execute(_LOCK_EPOCH)
-        connection.execute(_INSERT, (*columns, epoch))
-        last = connection.execute(_READ_EPOCH)  # again as the last statement (design D5)
+        first = connection.execute(sql.LOCK_EPOCH)
+        connection.execute(sql.INSERT, (*columns, epoch))
+        last = connection.execute(sql.READ_EPOCH)  # again as the last statement (design D5)
     for answer in (first, last):
         _check_epoch(_one(answer), epoch)
+
+
+def _read_base(connection: Connection) -> LogEnd:
+    if _one(connection.execute(sql.READ_FORMAT)) < sql.FORMAT_WITH_BASE:
+        return LogEnd()
+    return _read_end(connection.execute(sql.READ_BASE)) or LogEnd()
+
+
+def _truncate(connection: Connection, end: LogEnd, log_end: LogEnd) -> None:
+    found = _read_end(connection.execute(sql.READ_END_AT, (end.seq,)))
+    check_truncation(_read_base(connection), end, log_end, found)
+    connection.execute(sql.MAKE_BASE)
+    connection.execute(sql.SET_BASE, (end.seq, end.ts, end.crc))
+    connection.execute(sql.SET_FORMAT)
+    connection.execute(sql.TRUNCATE, (end.seq,))
+
+
+def _read_end(cursor: psycopg.Cursor[tuple[Any, ...]]) -> LogEnd | None:
+    row = cursor.fetchone()
+    return LogEnd(*row) if row is not None else None
 
 
 def _check_epoch(held: int, epoch: int) -> None:
@@ -368,7 +373,7 @@ def _text(failure: psycopg.Error) -> str:
 
 def _read_step(connection: Connection, seq: int) -> list[tuple[Any, ...]]:
     bounds = (seq, limits.LOG_SERVER_READ_RECORDS_PER_STEP, limits.LOG_SERVER_READ_BYTES_PER_STEP)
-    return connection.execute(_READ_STEP, bounds, binary=True).fetchall()
+    return connection.execute(sql.READ_STEP, bounds, binary=True).fetchall()
 
 
 def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:

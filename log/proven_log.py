@@ -12,7 +12,7 @@ from typing import Protocol
 from log.committer import LogEnd
 from log.invariant import InvariantViolation, invariant
 from log.record import Record
-from log.store import LogDamaged
+from log.store import LogDamaged, end_of
 
 
 class RecordSource(Protocol):
@@ -26,18 +26,23 @@ class RecordSource(Protocol):
 class ProvenLog:
     """Reads of one log. Raises LogDamaged where the chain is broken, naming the place."""
 
-    def __init__(self, source: RecordSource) -> None:
-        self._source = source
+    def __init__(self, source: RecordSource, base: LogEnd | None = None) -> None:
+        """`base` is what the source's first record follows, where that is not the first of the log: the base
+        of a store that is read without its archive."""
+        self._source, self._base = source, base or LogEnd()
 
     def end(self) -> LogEnd:
         return self._source.end()
 
     def read_from(self, seq: int) -> Iterator[Record]:
-        """Records with at least this seq, in order."""
-        first = max(1, seq)
-        records = self._source.read_from(first - 1)
-        before = next(records, None) if first > 1 else None
-        end = LogEnd(before.seq, before.ts, before.crc) if before is not None else LogEnd()
+        """Records of the source with at least this seq, in order."""
+        end = self._base
+        first = max(end.seq + 1, seq)
+        is_behind_base = first > end.seq + 1
+        records = self._source.read_from(first - 1 if is_behind_base else first)
+        before = next(records, None) if is_behind_base else None
+        if before is not None:
+            end = end_of(before)
         for record in records:
             try:
                 end = end_after(end, record)
@@ -49,13 +54,13 @@ class ProvenLog:
             yield record
 
     def record(self, seq: int) -> Record | None:
-        """The record with this seq, None outside the log."""
+        """The record with this seq, None outside the source."""
         found = next(self.read_from(seq), None) if seq > 0 else None
         return found if found is not None and found.seq == seq else None
 
     def seq_at(self, ts: int) -> int:
-        """The last record at or before `ts`; 0 when the log begins later."""
-        low, high = 0, self.end().seq  # the answer is in [low, high]
+        """The last record at or before `ts`; the base's (0: there is none) when the source begins later."""
+        low, high = self._base.seq, self.end().seq  # the answer is in [low, high]
         while low < high:
             middle = (low + high + 1) // 2
             record = self.record(middle)
@@ -71,4 +76,4 @@ def end_after(end: LogEnd, record: Record) -> LogEnd:
     invariant(record.seq == end.seq + 1, "the log has no holes", after=end.seq, found=record.seq)
     invariant(record.ts > end.ts, "time in the log only grows", seq=record.seq)
     record.check_follows(end.crc)
-    return LogEnd(record.seq, record.ts, record.crc)
+    return end_of(record)

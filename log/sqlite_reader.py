@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from log.committer import LogEnd
 from log.record import Record, RecordKind
-from log.sqlite_store import FORMAT_VERSION, refuse_missing_tail
+from log.sqlite_store import FORMAT_VERSION, LOG_FILE, read_base, refuse_missing_tail
 from log.store import LogDamaged
 
 _PAGE_ROWS = 256
@@ -31,15 +31,19 @@ class LogMissing(Exception):
     """There is no log where one was looked for. The text says what to do."""
 
 
+def check_log_exists(folder: Path) -> None:
+    if not (folder / LOG_FILE).is_file():
+        raise LogMissing(
+            f"There is no log in {folder}. Name the server's data folder with --data (or TIDELOG_DATA)."
+        )
+
+
 class SqliteReader:
     """log.proven_log.RecordSource over one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "log.sqlite3"
-        if not self._path.is_file():
-            raise LogMissing(
-                f"There is no log in {folder}. Name the server's data folder with --data (or TIDELOG_DATA)."
-            )
+        check_log_exists(folder)
+        self._path = folder / LOG_FILE
         self._wal = folder / "log.sqlite3-wal"
         self._open()
         try:
@@ -49,10 +53,14 @@ class SqliteReader:
             self.close()
             raise
 
+    def base(self) -> LogEnd:
+        """The last record that was archived until now."""
+        return read_base(self._query)
+
     def end(self) -> LogEnd:
         """Where the log ends now."""
         rows = self._query(_END)
-        return LogEnd(*rows[0]) if rows else LogEnd()
+        return LogEnd(*rows[0]) if rows else self.base()
 
     def read_from(self, seq: int) -> Iterator[Record]:
         """Records with at least this seq, in order; those committed meanwhile included."""

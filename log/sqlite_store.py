@@ -7,6 +7,9 @@ The *witness* exists because every prefix of a chained log is valid: a database 
 without a complaint. After each sync the writer overwrites 16 bytes with the last seq and crc. They are
 never synced and always written after the log, so they are never ahead of it; when they are, the log lost
 acknowledged records and opening refuses.
+
+A log whose first records were archived has the table `base` and the format that says so: an older Tidelog,
+which would take the missing records for a loss, refuses to open it.
 """
 
 from __future__ import annotations
@@ -16,18 +19,21 @@ import os
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from log.committer import LogEnd
 from log.invariant import InvariantViolation
 from log.proven_log import end_after
-from log.record import CHAIN_START_CRC, RECORD_FORMAT, Record, RecordKind, chain_crc
+from log.record import RECORD_FORMAT, Record, RecordKind, chain_crc
 from log.sqlite_wal import inspect_wal
-from log.store import EpochLost, LogDamaged
+from log.store import EpochLost, LogDamaged, check_truncation
 
-FORMAT_VERSION = 1
+LOG_FILE = "log.sqlite3"
+FORMAT_VERSION = 2
+_FORMAT_WHOLE, _FORMAT_WITH_BASE = 1, 2
 _Row = tuple[int, int, int, int, int, bytes]  # seq, ts, epoch, kind, crc, body
 _KINDS = frozenset(int(kind) for kind in RecordKind)
 _READ_ROWS = 2_000
@@ -41,6 +47,10 @@ CREATE TABLE IF NOT EXISTS log (
 CREATE TABLE IF NOT EXISTS writer (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL);
 INSERT OR IGNORE INTO writer VALUES (1, 0);
 """
+_MAKE_BASE = """
+CREATE TABLE IF NOT EXISTS base (
+  id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, ts INTEGER NOT NULL, crc INTEGER NOT NULL)
+"""
 
 
 class FolderInUse(Exception):
@@ -53,11 +63,12 @@ class SqliteStore:
     def __init__(self, folder: Path, *, accept_loss: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock_file = _hold_lock(folder / "lock")
-        self._path = folder / "log.sqlite3"
+        self._path = folder / LOG_FILE
         try:
             if not accept_loss:
-                _refuse_stray_frames(folder / "log.sqlite3-wal")
+                _refuse_stray_frames(folder / f"{LOG_FILE}-wal")
             self._connection = _open(self._path)
+            self._base = read_base(self._query)  # moves in truncate
             self._witness = os.open(folder / "tail", os.O_RDWR | os.O_CREAT, 0o600)
             self._end = self._prove_whole(accept_loss=accept_loss)
             if not accept_loss:
@@ -77,23 +88,27 @@ class SqliteStore:
 
     def append_and_sync(self, epoch: int, records: Sequence[Record]) -> None:
         last = records[-1]
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._check_epoch(epoch)
+        with self._fenced(epoch) as connection:
             connection.executemany(
                 "INSERT INTO log VALUES (?,?,?,?,?,?,?)",
                 [(r.seq, r.ts, r.epoch, int(r.kind), RECORD_FORMAT, r.crc, r.body) for r in records],
             )
-            self._check_epoch(epoch)  # again as the last statement (design D5)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
         # AFTER the sync, so that the witness is never ahead of the log.
         os.pwrite(self._witness, _witness_bytes(last.seq, last.crc), 0)
         self._end = LogEnd(last.seq, last.ts, last.crc)
+
+    def truncate(self, epoch: int, end: LogEnd) -> None:
+        with _disk_refusals(), self._fenced(epoch) as connection:
+            found = connection.execute("SELECT seq, ts, crc FROM log WHERE seq = ?", (end.seq,)).fetchone()
+            check_truncation(self._base, end, self._end, LogEnd(*found) if found is not None else None)
+            connection.execute(_MAKE_BASE)
+            connection.execute("INSERT OR REPLACE INTO base VALUES (1, ?, ?, ?)", (end.seq, end.ts, end.crc))
+            connection.execute(f"PRAGMA user_version={_FORMAT_WITH_BASE}")
+            connection.execute("DELETE FROM log WHERE seq <= ?", (end.seq,))
+        self._base = end
+
+    def base(self) -> LogEnd:
+        return self._base
 
     def end(self) -> LogEnd:
         return self._end
@@ -113,10 +128,38 @@ class SqliteStore:
         """The operator goes on without what is missing: the witness says what there is."""
         os.pwrite(self._witness, _witness_bytes(self._end.seq, self._end.crc), 0)
 
+    def give_back_space(self) -> None:
+        """Write what is left anew. Takes as much room again while it lasts."""
+        with _disk_refusals():
+            self._connection.execute("VACUUM")
+
     def close(self) -> None:
         self._connection.close()
         os.close(self._witness)
         self._lock_file.close()
+
+    @contextmanager
+    def _fenced(self, epoch: int) -> Iterator[sqlite3.Connection]:
+        """One transaction of this epoch's holder: synced when it ends, and undone when it fails."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._check_epoch(epoch)
+            yield connection
+            self._check_epoch(epoch)  # again as the last statement (design D5)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _query(self, statement: str) -> list[tuple]:
+        try:
+            return self._connection.execute(statement).fetchall()
+        except sqlite3.DatabaseError as failure:
+            raise LogDamaged(
+                f"The log {self._path} cannot be read: {failure}. Restore the data folder from a backup."
+            ) from failure
 
     def _check_epoch(self, epoch: int) -> None:
         (held,) = self._connection.execute("SELECT epoch FROM writer WHERE id = 1").fetchone()
@@ -124,12 +167,12 @@ class SqliteStore:
             raise EpochLost(f"epoch {epoch} was taken over by epoch {held}")
 
     def _prove_whole(self, *, accept_loss: bool) -> LogEnd:
-        """Read every record: dense, ordered, chained. The first that is not is named, or, when the operator
-        accepts the loss, set aside with all behind it.
+        """Read every record behind the base: dense, ordered, chained. The first that is not is named, or,
+        when the operator accepts the loss, set aside with all behind it.
 
         A start waits for this, so the loop makes no objects: it costs a third of reading Records.
         """
-        seq, ts, crc = 0, 0, CHAIN_START_CRC
+        seq, ts, crc = self._base.seq, self._base.ts, self._base.crc
         try:
             for row_seq, row_ts, epoch, kind, row_crc, body in self._rows_from(0):
                 is_in_place = row_seq == seq + 1 and row_ts > ts and kind in _KINDS
@@ -183,6 +226,26 @@ def _witness_bytes(seq: int, crc: int) -> bytes:
     return _WITNESS.pack(seq, crc, zlib.crc32(struct.pack(">QI", seq, crc)))
 
 
+@contextmanager
+def _disk_refusals() -> Iterator[None]:
+    """For operators' work, which may fail and be done again: what the disk refuses is an OSError."""
+    try:
+        yield
+    except sqlite3.OperationalError as failure:
+        raise OSError(f"SQLite says: {failure}") from failure
+
+
+def read_base(query: Callable[[str], list[tuple]]) -> LogEnd:
+    """The base of the log that `query` asks; that of a whole log is its beginning."""
+    ((version,),) = query("PRAGMA user_version")
+    if version < _FORMAT_WITH_BASE:
+        return LogEnd()
+    rows = query("SELECT seq, ts, crc FROM base")
+    if len(rows) != 1:
+        raise LogDamaged("The log does not say where it begins. Restore the data folder from a backup.")
+    return LogEnd(*rows[0])
+
+
 def _hold_lock(path: Path) -> IO[str]:
     lock_file = path.open("w")
     try:
@@ -205,7 +268,8 @@ def _open(path: Path) -> sqlite3.Connection:
             "Start it with the newer Tidelog that wrote it."
         )
     connection.executescript(_SCHEMA)
-    connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+    if version < _FORMAT_WHOLE:
+        connection.execute(f"PRAGMA user_version={_FORMAT_WHOLE}")
     return connection
 
 

@@ -18,7 +18,7 @@ PASSWORD = "hunter2"
 
 def test_without_a_setting_the_log_is_sqlite_in_the_data_folder(tmp_path: Path) -> None:
     store = open_log_store("", tmp_path)
-    assert isinstance(store, SqliteStore) and (tmp_path / "log.sqlite3").exists()
+    assert isinstance(store.held, SqliteStore) and (tmp_path / "log.sqlite3").exists()
     store.close()
 
 

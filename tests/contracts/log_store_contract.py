@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from log.committer import LogEnd
+from log.invariant import InvariantViolation
+from log.proven_log import ProvenLog
 from log.record import CHAIN_START_CRC, LogRun, Record, RecordKind, make_record
-from log.store import EpochLost, LogStore
+from log.store import EpochLost, LogStore, end_of
 
 
 def make_records(end: LogEnd, count: int, epoch: int = 1) -> list[Record]:
@@ -60,3 +63,50 @@ class LogStoreContract:
         assert store.end().seq == 1
         store.append_and_sync(new, make_records(store.end(), 1, new))
         assert store.end().seq == 2
+
+    # --- what was archived ----------------------------------------------------------------------------
+
+    def test_a_truncated_log_begins_behind_its_base_and_goes_on_at_its_end(self, tmp_path: Path) -> None:
+        store = self.open_store(tmp_path)
+        assert store.base() == LogEnd()
+        epoch = store.claim_epoch()
+        records = make_records(store.end(), 6, epoch)
+        store.append_and_sync(epoch, records)
+        end = store.end()
+        for count in (2, 5):
+            store.truncate(epoch, end_of(records[count - 1]))
+            assert store.base() == end_of(records[count - 1]) and store.end() == end
+            for seq in range(8):
+                assert list(store.read_from(seq)) == records[max(count, seq - 1) :], (count, seq)
+        appended = make_records(end, 2, epoch)
+        store.append_and_sync(epoch, appended)
+        assert list(store.read_from(1)) == [records[5], *appended]
+        LogRun(tuple(store.read_from(1))).check(store.base().crc)
+        proven = ProvenLog(store, store.base())
+        assert list(proven.read_from(1)) == list(store.read_from(1))
+        assert proven.seq_at(records[1].ts) == 5, "earlier than all it has: the base"
+
+    def test_a_fenced_writer_can_truncate_nothing(self, tmp_path: Path) -> None:
+        store = self.open_store(tmp_path)
+        old = store.claim_epoch()
+        records = make_records(store.end(), 3, old)
+        store.append_and_sync(old, records)
+        new = store.claim_epoch()
+        with pytest.raises(EpochLost):
+            store.truncate(old, end_of(records[0]))
+        assert store.base() == LogEnd() and list(store.read_from(1)) == records
+        store.truncate(new, end_of(records[0]))
+        assert list(store.read_from(1)) == records[1:]
+
+    def test_a_truncation_that_ends_at_no_older_record_of_the_log_is_refused(self, tmp_path: Path) -> None:
+        store = self.open_store(tmp_path)
+        epoch = store.claim_epoch()
+        records = make_records(store.end(), 4, epoch)
+        store.append_and_sync(epoch, records)
+        store.truncate(epoch, end_of(records[1]))
+        of_another_log = replace(end_of(records[2]), crc=records[2].crc ^ 1)
+        for wrong in (LogEnd(), end_of(records[0]), of_another_log, end_of(records[3]), LogEnd(9, 9, 9)):
+            with pytest.raises(InvariantViolation, match=r"truncation|newest record"):
+                store.truncate(epoch, wrong)
+            assert store.base() == end_of(records[1]) and list(store.read_from(1)) == records[2:], wrong
+        store.append_and_sync(epoch, make_records(store.end(), 1, epoch))

@@ -22,7 +22,7 @@ import pytest
 from actors.core import Core
 from functions.catalog import load_catalog
 from functions.transaction import Transaction
-from log.committer import CommitRequest
+from log.committer import Admitted, CommitRequest
 from log.record import CallTrace, Record
 from log.sqlite_store import SqliteStore
 from log.store import MemoryStore
@@ -136,6 +136,6 @@ async def _admit(core: Core) -> int:
     transaction = Transaction(snapshot, load_catalog(snapshot), now_ms=1.0, random_bytes=os.urandom)
     transaction.insert("things", {"n": 1.0})
     body = transaction.commit_body(b"call-id---------", CallTrace(path="test"))
-    ts = core._log.propose(CommitRequest(transaction.reads, body, body.encode()))
-    assert isinstance(ts, int)
-    return ts
+    (admitted,) = core._log.propose_chain([CommitRequest(transaction.reads, body, body.encode())])
+    assert isinstance(admitted, Admitted)
+    return admitted.ts

@@ -17,7 +17,7 @@ from log import limits
 from log.errors import BackendError
 from log.postgres_store import WRITER_NAME, PostgresStore
 from log.record import CHAIN_START_CRC, LogRun, Record
-from log.store import EpochLost
+from log.store import EpochLost, end_of
 
 from ..support.postgres import BEGIN, COMMIT, Cut, PostgresServer, Wire, append, in_thread, served
 
@@ -38,6 +38,56 @@ while True:
         batch = []
         print(seq, flush=True)
 """
+
+
+# --- what was archived ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.AFTER], ids=lambda cut: cut.name)
+@pytest.mark.parametrize("word", [BEGIN, COMMIT], ids=["begin", "commit"])
+def test_a_truncation_whose_connection_broke_is_done_once(
+    log_url: str, store: PostgresStore, wire: Wire, word: bytes, cut: Cut
+) -> None:
+    epoch = store.claim_epoch()
+    records = append(store, epoch, 6)
+    wire.arm(word, cut)
+    store.truncate(epoch, end_of(records[3]))
+    assert wire.reached.is_set()
+    assert store.base() == end_of(records[3])
+    records += append(store, epoch, 1)
+    assert served(log_url) == records[4:]
+
+
+def test_a_batch_behind_a_base_whose_connection_broke_is_in_the_log_once(
+    postgres: PostgresServer, log_url: str, schema: str, store: PostgresStore, wire: Wire
+) -> None:
+    """Also where the operator gave up everything behind the base."""
+    records = append(store, epoch := store.claim_epoch(), 6)
+    store.truncate(epoch, end_of(records[3]))
+    postgres.run(f"UPDATE {schema}.log SET body = 'other' WHERE seq = 5")
+    accepting = PostgresStore(log_url, accept_loss=True)
+    assert accepting.end() == end_of(records[3])
+    accepting.accept_end()
+    accepting.close()
+    again = PostgresStore(postgres.url(schema, port=wire.port))
+    epoch = again.claim_epoch()
+    wire.arm(COMMIT, Cut.BEFORE)
+    appended = append(again, epoch, 2)
+    again.close()
+    assert served(log_url) == appended
+
+
+def test_a_claim_sees_what_a_predecessor_archived_after_we_opened(log_url: str, store: PostgresStore) -> None:
+    epoch = store.claim_epoch()
+    records = append(store, epoch, 3)
+    successor = PostgresStore(log_url)
+    records += append(store, epoch, 5)
+    store.truncate(epoch, end_of(records[5]))
+    epoch = successor.claim_epoch()
+    assert successor.base() == end_of(records[5]) and successor.end() == end_of(records[7])
+    appended = append(successor, epoch, 1)
+    successor.close()
+    assert served(log_url) == [*records[6:], *appended]
 
 
 # --- a connection that breaks -------------------------------------------------------------------------

@@ -202,7 +202,7 @@ def test_a_log_of_a_newer_format_is_refused(
     postgres: PostgresServer, log_url: str, schema: str, store: PostgresStore
 ) -> None:
     postgres.run(f"UPDATE {schema}.writer SET format = 9")
-    with pytest.raises(LogDamaged, match="has format 9; this Tidelog reads formats up to 1"):
+    with pytest.raises(LogDamaged, match="has format 9; this Tidelog reads formats up to 2"):
         PostgresStore(log_url)
 
 

@@ -6,16 +6,20 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from log.record import Record
+from log.committer import LogEnd
+from log.proven_log import ProvenLog
+from log.record import Record, RecordKind, make_record
+from log.sqlite_reader import SqliteReader
 from log.sqlite_store import FolderInUse, SqliteStore
 from log.sqlite_wal import inspect_wal
-from log.store import LogDamaged, LogStore
+from log.store import LogDamaged, LogStore, end_of
 
 from ..contracts.log_store_contract import LogStoreContract, make_records
 
@@ -132,6 +136,105 @@ def test_accepting_loss_goes_on_before_the_break_and_keeps_what_follows_aside(tm
     lost = reopened._connection.execute("SELECT seq FROM lost ORDER BY seq").fetchall()
     assert lost == [(4,), (5,), (6,)], "nothing is thrown away"
     reopened.close()
+
+
+# --- what was archived ------------------------------------------------------------------------------
+
+
+def with_base(folder: Path, records: int, base_seq: int) -> list[Record]:
+    """A closed log whose first records were given up; all of them."""
+    store = SqliteStore(folder)
+    epoch = store.claim_epoch()
+    made = make_records(store.end(), records, epoch)
+    store.append_and_sync(epoch, made)
+    store.truncate(epoch, end_of(made[base_seq - 1]))
+    store.close()
+    return made
+
+
+def test_only_a_log_that_was_archived_has_the_format_older_versions_refuse(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "whole").close()
+    with_base(tmp_path / "archived", 4, 2)
+    versions = []
+    for name in ("whole", "archived"):
+        connection = sqlite3.connect(tmp_path / name / "log.sqlite3")
+        versions += connection.execute("PRAGMA user_version").fetchone()
+        connection.close()
+    assert versions == [1, 2]
+
+
+def test_a_truncated_log_is_reopened_and_read_beside_its_writer_from_its_base_on(tmp_path: Path) -> None:
+    records = with_base(tmp_path, 6, 4)
+    store = SqliteStore(tmp_path)
+    reader = SqliteReader(tmp_path)
+    for source in (store, reader):
+        assert source.base() == end_of(records[3]) and source.end() == end_of(records[5])
+        assert list(ProvenLog(source, source.base()).read_from(1)) == records[4:]
+    reader.close()
+    epoch = store.claim_epoch()
+    store.append_and_sync(epoch, make_records(store.end(), 1, epoch))
+    store.close()
+    assert [record.seq for record in served(tmp_path)] == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ("UPDATE base SET crc = crc + 1", "damaged after record 4"),
+        ("UPDATE base SET seq = seq - 1", "damaged after record 3"),
+        ("DELETE FROM base", "does not say where it begins"),
+        ("DROP TABLE base", "no such table: base.*Restore"),
+        ("PRAGMA user_version = 1", "damaged after record 0"),
+    ],
+)
+def test_a_log_with_a_wrong_base_is_refused(tmp_path: Path, harm: str, said: str) -> None:
+    with_base(tmp_path, 6, 4)
+    connection = sqlite3.connect(tmp_path / "log.sqlite3")
+    connection.execute(harm)
+    connection.commit()
+    connection.close()
+    with pytest.raises(LogDamaged, match=said):
+        SqliteStore(tmp_path)
+
+
+def test_the_loss_of_everything_behind_the_base_can_be_accepted_and_the_log_goes_on_there(
+    tmp_path: Path,
+) -> None:
+    records = with_base(tmp_path, 6, 4)
+    connection = sqlite3.connect(tmp_path / "log.sqlite3")
+    connection.execute("UPDATE log SET body = x'00' WHERE seq = 5")
+    connection.commit()
+    connection.close()
+    accepted = SqliteStore(tmp_path, accept_loss=True)
+    assert accepted.end() == accepted.base() == end_of(records[3])
+    accepted.accept_end()
+    accepted.close()
+    reader = SqliteReader(tmp_path)
+    assert reader.end() == end_of(records[3])
+    reader.close()
+    store = SqliteStore(tmp_path)
+    epoch = store.claim_epoch()
+    store.append_and_sync(epoch, make_records(store.end(), 1, epoch))
+    assert [record.seq for record in store.read_from(1)] == [5]
+    store.close()
+
+
+def test_space_given_back_makes_the_file_smaller_and_changes_no_record(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    epoch, end, records = store.claim_epoch(), LogEnd(), list[Record]()
+    for seq in range(1, 101):
+        record = make_record(end.crc, seq, seq, epoch, RecordKind.COMMIT, os.urandom(20_000))
+        records, end = [*records, record], end_of(record)
+    store.append_and_sync(epoch, records)
+    store.truncate(epoch, end_of(records[89]))
+    store.give_back_space()
+    assert list(store.read_from(1)) == records[90:]
+    store.close()
+    assert (tmp_path / "log.sqlite3").stat().st_size < 20 * 20_000
+    assert served(tmp_path) == records[90:]
+
+
+# --- damage -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file_name", ["log.sqlite3", "log.sqlite3-wal"])

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actors.core import Core
+from cluster.stores import open_log_store
 from functions.catalog import Index, load_catalog
 from functions.snapshot import SnapshotReader
 from functions.transaction import Transaction
 from log.committer import CommitRequest
 from log.record import CallTrace
-from log.sqlite_store import SqliteStore
 
 
 class CoreDeployment:
@@ -26,9 +26,13 @@ class CoreDeployment:
         self.failures: list[BaseException] = []
 
     async def open(self) -> None:
-        store = SqliteStore(self.folder / "log")
+        store = open_log_store("", self.folder / "log")
         self.core = Core(store, self.folder / "views", time.time_ns, self.failures.append)
-        await self.core.start()
+        try:
+            await self.core.start()
+        except BaseException:
+            store.close()
+            raise
 
     async def close(self) -> None:
         await self.core.stop()

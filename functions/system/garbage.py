@@ -1,0 +1,50 @@
+"""Rows of system tables that nobody can ask for any more (spec 04 3.2).
+
+What is kept for a while and then of no use: the answers of sessions long gone, schemas that were replaced.
+One step is one small transaction, so that it never stands in anybody's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from functions.catalog import BY_CREATION_TIME
+from functions.system.lifecycle import SchemaState
+from functions.transaction import Transaction
+from log import values
+from log.keys import encode_item
+from log.limits import DEAD_SCHEMA_RETENTION_HOURS, GARBAGE_ROWS_PER_STEP, SESSION_REQUEST_RETENTION_DAYS
+
+_HOUR_MS = 3_600_000.0
+_DEAD_SCHEMAS = (SchemaState.FAILED, SchemaState.OVERWRITTEN)
+
+
+def collect_step(transaction: Transaction, now_ms: float) -> int:
+    """Delete some rows that are past their time; returns how many. 0: there are no more of them."""
+    session_cutoff_ms = now_ms - SESSION_REQUEST_RETENTION_DAYS * 24 * _HOUR_MS
+    gone = [
+        ("_session_requests", row) for row in _older_than(transaction, "_session_requests", session_cutoff_ms)
+    ]
+    schema_cutoff_ms = now_ms - DEAD_SCHEMA_RETENTION_HOURS * _HOUR_MS
+    gone += [
+        ("_schemas", row)
+        for row in _older_than(transaction, "_schemas", schema_cutoff_ms)
+        if row["state"]["state"] in _DEAD_SCHEMAS
+    ]
+    for table_name, row in gone:
+        transaction.delete(transaction.catalog.tables[table_name], row["_id"])
+    return len(gone)
+
+
+def _older_than(transaction: Transaction, table_name: str, cutoff_ms: float) -> Iterator[dict[str, Any]]:
+    """The oldest rows made before the cutoff, a step's worth."""
+    table = transaction.catalog.tables[table_name]
+    index = table.index(BY_CREATION_TIME)
+    assert index is not None
+    scan = transaction.scan(index, table, b"", encode_item(cutoff_ms), descending=False)
+    for _ in range(GARBAGE_ROWS_PER_STEP):
+        row = scan.next()
+        if row is None:
+            return
+        yield values.loads_canonical(row.document)  # type: ignore[misc]
