@@ -6,9 +6,10 @@ The view is derived: it may be deleted at any time and is then folded again from
 synced; whether what an unclean stop left may be trusted is decided by the boot id (same boot = the kernel
 still had every write of ours).
 
-Here is the writer; view_reader.py reads, view_layout.py knows the bytes, view_environment.py opens.
+Here is the writer; view_changes.py knows what a commit changes, view_reader.py reads, view_layout.py knows
+the bytes, view_environment.py opens.
 
-Read in this order: apply_batch, _put_with_undo, prune; then ViewSnapshot.scan.
+Read in this order: apply_batch, ViewChanges.add, prune; then ViewSnapshot.scan.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from actors.view_changes import ViewChanges
 from actors.view_environment import (
     CATALOG_KEY,
     CATALOG_TS,
@@ -28,7 +30,7 @@ from actors.view_environment import (
     iterate_prefix,
     open_shared,
 )
-from actors.view_layout import INDEX_ID_BYTES, pack_row, pack_undo, pack_undo_key, stored_key, unpack_undo_key
+from actors.view_layout import INDEX_ID_BYTES, pack_row, stored_key, unpack_undo_key
 from actors.view_reader import ViewReader
 from functions.snapshot import Row
 from log.invariant import invariant
@@ -36,6 +38,7 @@ from log.limits import VIEW_KEY_BYTES_MAX
 from log.record import DocumentWrite
 
 VIEW_FORMAT = 1
+_CLEAN_STOP = "clean"
 _PRUNE_ENTRIES_MAX = 2_000
 _REMOVE_ENTRIES_MAX = 1_000
 
@@ -54,17 +57,17 @@ class IndexView:
         self.folder = folder
         with self._opened.environment.begin(db=self._opened.meta) as transaction:
             stored = transaction.get(STATE_KEY)
-            self._trust = transaction.get(TRUST_KEY) or b""
+            self._trust = transaction.get(TRUST_KEY)
         self.state = ViewState.unpack(stored)
 
     def is_trusted(self) -> bool:
         """Whether what the folder holds is what was applied: a clean stop, or the same boot."""
-        return self.state.applied_seq == 0 or self._trust in (self._trust_mark("clean"), self._trust_mark())
+        return self._trust in (_trust_mark(_CLEAN_STOP), _trust_mark(read_boot_id()))
 
     def begin_use(self) -> None:
         """From now on an unclean stop is trusted only within this boot."""
         with self._opened.environment.begin(db=self._opened.meta, write=True) as transaction:
-            transaction.put(TRUST_KEY, self._trust_mark())
+            transaction.put(TRUST_KEY, _trust_mark(read_boot_id()))
 
     def apply(self, seq: int, ts: int, crc: int, writes: tuple[DocumentWrite, ...]) -> None:
         """Fold one record; the next one of the log, or nothing is applied."""
@@ -75,46 +78,22 @@ class IndexView:
     ) -> None:
         """Fold consecutive records in one transaction. Without undo, only timestamps from the last one on
         can be read afterwards: for what is older than the undo window anyway."""
-        opened, state = self._opened, self.state
-        put = self._put_with_undo if with_undo else self._put
+        opened, before = self._opened, self.state
+        last_seq, last_ts, last_crc = before.applied_seq, before.applied_ts, before.applied_crc
         with opened.environment.begin(write=True) as transaction:
+            changes = ViewChanges(transaction, opened, with_undo=with_undo)
             for seq, ts, crc, writes in commits:
-                invariant(seq == state.applied_seq + 1, "a view follows the log without holes", seq=seq)
-                invariant(ts > state.applied_ts, "a view never goes back", ts=ts, at=state.applied_ts)
+                invariant(seq == last_seq + 1, "a view follows the log without holes", seq=seq)
+                invariant(ts > last_ts, "a view never goes back", ts=ts, at=last_ts)
                 for write in writes:
-                    put(transaction, ts, write)
-                if any(write.tablet_id in self._catalog_tablets for write in writes):
-                    transaction.put(CATALOG_KEY + CATALOG_TS.pack(ts), b"", db=opened.meta)
-                state = ViewState(seq, ts, crc, state.min_ts if with_undo else ts)
+                    changes.add(ts, write)
+                    if write.tablet_id in self._catalog_tablets:
+                        transaction.put(CATALOG_KEY + CATALOG_TS.pack(ts), b"", db=opened.meta)
+                last_seq, last_ts, last_crc = seq, ts, crc
+            changes.write()
+            state = ViewState(last_seq, last_ts, last_crc, before.min_ts if with_undo else last_ts)
             transaction.put(STATE_KEY, state.pack(), db=opened.meta)
         self.state = state  # AFTER the transaction committed
-
-    def _put_with_undo(self, transaction: ViewTransaction, ts: int, write: DocumentWrite) -> None:
-        current, undo = self._opened.current, self._opened.undo
-        for index_id, old_key, new_key in write.keys:
-            if old_key is not None and old_key != new_key:
-                physical = index_id + stored_key(old_key)
-                previous = transaction.get(physical, db=current)
-                transaction.put(pack_undo_key(index_id, ts, old_key), pack_undo(old_key, previous), db=undo)
-                if previous is not None:
-                    transaction.delete(physical, db=current)
-            if new_key is not None:
-                invariant(write.document is not None, "a deleted document has no new key", ts=ts)
-                physical = index_id + stored_key(new_key)
-                previous = transaction.get(physical, db=current)
-                transaction.put(pack_undo_key(index_id, ts, new_key), pack_undo(new_key, previous), db=undo)
-                row = pack_row(new_key, ts, write.size_bytes, write.document or b"")
-                transaction.put(physical, row, db=current)
-
-    def _put(self, transaction: ViewTransaction, ts: int, write: DocumentWrite) -> None:
-        current = self._opened.current
-        for index_id, old_key, new_key in write.keys:
-            if old_key is not None and old_key != new_key:
-                transaction.delete(index_id + stored_key(old_key), db=current)
-            if new_key is not None:
-                invariant(write.document is not None, "a deleted document has no new key", ts=ts)
-                row = pack_row(new_key, ts, write.size_bytes, write.document or b"")
-                transaction.put(index_id + stored_key(new_key), row, db=current)
 
     def insert_backfilled(self, index_id: bytes, entries: list[tuple[bytes, Row]]) -> None:
         """Add entries of documents that were there before their index: no undo, for the index answers
@@ -171,12 +150,11 @@ class IndexView:
         """Remove the next entries of an index that no snapshot can name any more; True when none is left."""
         begin = self._opened.environment.begin
         with begin(write=True) as transaction, transaction.cursor(db=self._opened.current) as cursor:
-            present = cursor.set_range(index_id)
+            cursor.set_range(index_id)
             for _ in range(_REMOVE_ENTRIES_MAX):
-                if not present or not cursor.key().startswith(index_id):
+                if not cursor.key().startswith(index_id):  # no key behind the last entry
                     return True
                 cursor.delete()
-                present = bool(cursor.key())  # empty behind the last entry
         return False
 
     def statistics(self) -> dict[str, int]:
@@ -199,9 +177,12 @@ class IndexView:
         """A clean close syncs, so that the view is trusted even by a later boot."""
         if clean:
             with self._opened.environment.begin(db=self._opened.meta, write=True) as transaction:
-                transaction.put(TRUST_KEY, self._trust_mark("clean"))
+                transaction.put(TRUST_KEY, _trust_mark(_CLEAN_STOP))
             self._opened.environment.sync(True)
         close_shared(self._opened)
 
-    def _trust_mark(self, stop: str = "") -> bytes:
-        return f"{VIEW_FORMAT}/{stop or read_boot_id()}".encode()
+
+def _trust_mark(since: str) -> bytes:
+    """What a folder holds is what was applied, if it was written by this format and since this boot, or
+    stopped cleanly."""
+    return f"{VIEW_FORMAT}/{since}".encode()

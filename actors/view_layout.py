@@ -22,9 +22,9 @@ from log.limits import VIEW_KEY_BYTES_MAX
 INDEX_ID_BYTES = 16
 _TS = struct.Struct(">Q")
 _ROW = struct.Struct(">QIH")  # revision ts, size, length of the full key (0: the stored key is full)
-_HASH_BYTES = 16
+HASH_BYTES = 16
 _STORED_KEY_BYTES_MAX = VIEW_KEY_BYTES_MAX - INDEX_ID_BYTES - _TS.size
-KEY_PREFIX_BYTES = _STORED_KEY_BYTES_MAX - _HASH_BYTES
+KEY_PREFIX_BYTES = _STORED_KEY_BYTES_MAX - HASH_BYTES
 _ABSENT, _PRESENT = b"\x00", b"\x01"
 
 invariant(KEY_PREFIX_BYTES > 400, "ordinary keys are stored whole", prefix=KEY_PREFIX_BYTES)
@@ -33,7 +33,7 @@ invariant(KEY_PREFIX_BYTES > 400, "ordinary keys are stored whole", prefix=KEY_P
 def stored_key(key: bytes) -> bytes:
     if len(key) <= _STORED_KEY_BYTES_MAX:
         return key
-    return key[:KEY_PREFIX_BYTES] + hashlib.sha256(key).digest()[:_HASH_BYTES]
+    return key[:KEY_PREFIX_BYTES] + hashlib.sha256(key).digest()[:HASH_BYTES]
 
 
 def is_grouped(stored: bytes) -> bool:
@@ -55,12 +55,8 @@ def unpack_row(stored: bytes, value: bytes) -> Row:
     return Row(value[_ROW.size : end], revision_ts, size_bytes, value[end:])
 
 
-def pack_undo_key(index_id: bytes, replaced_ts: int, key: bytes) -> bytes:
-    return index_id + _TS.pack(replaced_ts) + stored_key(key)
-
-
 def undo_start(index_id: bytes, replaced_ts: int) -> bytes:
-    """The first possible undo key of the index at replaced_ts."""
+    """Where the undo keys of the index at replaced_ts begin: each is this and a stored key."""
     return index_id + _TS.pack(replaced_ts)
 
 

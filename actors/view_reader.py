@@ -8,8 +8,9 @@ Read in this order: ViewSnapshot.scan, _replaced, _iterate, _overlaid.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from actors.view_environment import (
     CATALOG_KEY,
@@ -23,6 +24,8 @@ from actors.view_environment import (
     read_state,
 )
 from actors.view_layout import (
+    HASH_BYTES,
+    INDEX_ID_BYTES,
     KEY_PREFIX_BYTES,
     is_grouped,
     stored_key,
@@ -33,6 +36,12 @@ from actors.view_layout import (
 )
 from functions.snapshot import Row
 from log.errors import out_of_retention, view_behind
+from log.keys import PREFIX_END
+
+_ABOVE_ANY_HASH = b"\xff" * (HASH_BYTES + 1)
+
+_Bounds = tuple[bytes, bytes]  # of full keys: start, end (exclusive)
+_Found = TypeVar("_Found", Row, Row | None)
 
 
 class ViewReader:
@@ -87,14 +96,11 @@ class ViewSnapshot:
         rows: list[Row] = []
         with self._begin() as transaction:
             state = self._check(transaction)
-            found = _iterate(transaction, self._opened, index_id, start, end, descending=descending)
+            bounds = start, PREFIX_END if end is None else end
+            found = _iterate(transaction, self._opened, index_id, bounds, descending=descending)
             if state.applied_ts > self.ts:
-                replaced = {
-                    key: row
-                    for key, row in self._replaced(transaction, index_id, state.applied_ts).items()
-                    if start <= key and (end is None or key < end)
-                }
-                found = _overlaid(found, replaced, descending=descending) if replaced else found
+                replaced = self._replaced(transaction, index_id, state.applied_ts)
+                found = _overlaid(found, _within(bounds, replaced), descending=descending)
             for row in found:
                 rows.append(row)
                 if len(rows) == limit:
@@ -129,76 +135,68 @@ class ViewSnapshot:
 
 
 def _last_catalog_ts(cursor: ViewCursor, ts: int) -> int:
-    found = cursor.set_range(CATALOG_KEY + CATALOG_TS.pack(ts + 1))
-    found = cursor.prev() if found else cursor.last()
-    while found and cursor.key() > CATALOG_KEY + CATALOG_TS.pack(ts):
-        found = cursor.prev()
-    if not found or not cursor.key().startswith(CATALOG_KEY):
-        return 0
-    return CATALOG_TS.unpack_from(cursor.key(), len(CATALOG_KEY))[0]
+    cursor.set_range(CATALOG_KEY + CATALOG_TS.pack(ts + 1))
+    cursor.prev()  # from behind the last key, too
+    key = cursor.key()
+    return CATALOG_TS.unpack_from(key, len(CATALOG_KEY))[0] if key.startswith(CATALOG_KEY) else 0
 
 
 def _iterate(
-    transaction: ViewTransaction,
-    opened: OpenedView,
-    index_id: bytes,
-    start: bytes,
-    end: bytes | None,
-    *,
-    descending: bool,
+    transaction: ViewTransaction, opened: OpenedView, index_id: bytes, bounds: _Bounds, *, descending: bool
 ) -> Iterator[Row]:
-    """Current rows of [start, end) in key order, or reversed."""
+    """Current rows within the bounds in key order, or reversed.
+
+    The bounds are compared with stored keys here. Only where one was cut can the two orders differ: there a
+    group is collected, and ordered and bounded by full keys.
+    """
+    start, end = bounds
     with transaction.cursor(db=opened.current) as cursor:
         step = cursor.prev if descending else cursor.next
-        found = _seek_end(cursor, index_id, end) if descending else _seek_start(cursor, index_id, start)
-        group_prefix, group = b"", list[Row]()
-        while found:
-            physical = cursor.key()
+        if descending:
+            _seek_end(cursor, index_id, end)
+        else:
+            cursor.set_range(index_id + start[:KEY_PREFIX_BYTES])
+        while (physical := cursor.key()).startswith(index_id):  # no key behind the last one
             stored = physical[len(index_id) :]
-            if physical[: len(index_id)] != index_id or _is_past(stored, start, end, descending):
-                break
-            if group and (not is_grouped(stored) or stored[:KEY_PREFIX_BYTES] != group_prefix):
-                yield from _ordered(group, start, end, descending)
-                group = []
-            row = unpack_row(stored, cursor.value())
+            if _is_past(stored, bounds, descending=descending):
+                return
             if is_grouped(stored):
-                group_prefix = stored[:KEY_PREFIX_BYTES]
-                group.append(row)
-            elif start <= row.key and (end is None or row.key < end):
-                yield row
-            found = step()
-        yield from _ordered(group, start, end, descending)
+                group = _group(cursor, step, physical[: len(index_id) + KEY_PREFIX_BYTES])
+                inside = _within(bounds, group)
+                yield from (inside[key] for key in sorted(inside, reverse=descending))
+            else:
+                if stored >= start:  # below an `end` it is, else it were past
+                    yield unpack_row(stored, cursor.value())
+                step()
 
 
-def _seek_start(cursor: ViewCursor, index_id: bytes, start: bytes) -> bool:
-    return cursor.set_range(index_id + start[:KEY_PREFIX_BYTES])
+def _seek_end(cursor: ViewCursor, index_id: bytes, end: bytes) -> None:
+    """On the last entry that may lie below `end`. Behind a whole prefix any hash may follow, whatever the
+    rest of `end` says."""
+    bound = end if len(end) <= KEY_PREFIX_BYTES else end[:KEY_PREFIX_BYTES] + _ABOVE_ANY_HASH
+    cursor.set_range(index_id + bound)
+    cursor.prev()  # from behind the last key, too
 
 
-def _seek_end(cursor: ViewCursor, index_id: bytes, end: bytes | None) -> bool:
-    """On the last entry that may lie below `end`; 0xff is above every byte a key begins with."""
-    if end is None:
-        bound = index_id + b"\xff"
-    elif len(end) <= KEY_PREFIX_BYTES:
-        bound = index_id + end
-    else:
-        bound = index_id + end[:KEY_PREFIX_BYTES] + b"\xff" * (len(end) - KEY_PREFIX_BYTES)
-        bound = bound[:511]
-    return cursor.prev() if cursor.set_range(bound) else cursor.last()
-
-
-def _is_past(stored: bytes, start: bytes, end: bytes | None, descending: bool) -> bool:
-    """Whether no further entry in this direction can lie in the interval."""
+def _is_past(stored: bytes, bounds: _Bounds, *, descending: bool) -> bool:
+    """Whether neither this entry nor a further one in this direction can lie within the bounds."""
     prefix = stored[:KEY_PREFIX_BYTES]
-    if descending:
-        return prefix < start[:KEY_PREFIX_BYTES]
-    if end is None:
-        return False
-    return prefix > end[:KEY_PREFIX_BYTES] or (len(end) <= KEY_PREFIX_BYTES and prefix >= end)
+    return prefix < bounds[0][:KEY_PREFIX_BYTES] if descending else prefix >= bounds[1]
 
 
-def _ordered(group: list[Row], start: bytes, end: bytes | None, descending: bool) -> list[Row]:
-    inside = [row for row in group if start <= row.key and (end is None or row.key < end)]
-    return sorted(inside, key=lambda row: row.key, reverse=descending)
+def _group(cursor: ViewCursor, step: Callable[[], bool], prefix: bytes) -> dict[bytes, Row]:
+    """Full key -> row of the entries that share `prefix`; the cursor is behind them afterwards."""
+    group: dict[bytes, Row] = {}
+    while (physical := cursor.key()).startswith(prefix):
+        row = unpack_row(physical[INDEX_ID_BYTES:], cursor.value())
+        group[row.key] = row
+        step()
+    return group
+
+
+def _within(bounds: _Bounds, rows: dict[bytes, _Found]) -> dict[bytes, _Found]:
+    start, end = bounds
+    return {key: row for key, row in rows.items() if start <= key < end}
 
 
 def _overlaid(

@@ -37,9 +37,6 @@ class IntervalSet:
     def __iter__(self) -> Iterator[Interval]:
         return iter(zip(self._starts, self._ends, strict=True))
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, IntervalSet) and list(self) == list(other)
-
     def add(self, start: bytes, end: bytes | None) -> None:
         """Include [start, end); an empty interval adds nothing."""
         if end is not None and end <= start:

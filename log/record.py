@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
+from itertools import pairwise, starmap
 from operator import attrgetter
 from typing import Any
 
@@ -140,8 +140,13 @@ class CommitBody:
     @classmethod
     def decode(cls, data: bytes) -> CommitBody:
         begin_ts, call_id, trace, writes, *blanks = msgpack.unpackb(data, use_list=False)
-        rows = tuple(DocumentWrite(*write) for write in writes)
-        return cls(begin_ts, call_id, CallTrace(*trace), rows, *blanks)
+        return cls(begin_ts, call_id, CallTrace(*trace), tuple(starmap(DocumentWrite, writes)), *blanks)
+
+
+def decode_writes(data: bytes) -> tuple[DocumentWrite, ...]:
+    """`CommitBody.decode(data).writes` at half the price: who folds a log asks for nothing else."""
+    _begin_ts, _call_id, _trace, writes, *_blanks = msgpack.unpackb(data, use_list=False)
+    return tuple(starmap(DocumentWrite, writes))
 
 
 _trace_row = attrgetter(*CallTrace.__slots__)

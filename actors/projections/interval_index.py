@@ -1,31 +1,62 @@
 """Which subscribers' intervals hold a key: exact keys in a dictionary, everything else in sorted blocks.
 
-A stab looks at each block's smallest start and largest end and scans only blocks that may hold the key;
-adding and removing touch one block. Every re-run replaces a read set, so change is as cheap as search.
+Promises:
+  - a stab compares the key with one end a block, and opens the block where the key would stand; another one
+    it opens, and a second entry it looks at, only on the way to an interval that holds the key;
+  - adding and removing change one block: every re-run replaces a read set, so change is as cheap as search.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+
+from log.keys import PREFIX_END
 
 _BLOCK_LENGTH_MAX = 128
 
-_Entry = tuple[bytes, int, bytes | None]  # start, subscriber, end (None = unbounded)
+_Entry = tuple[bytes, int, bytes]  # start, subscriber, end
 
 
 class _Block:
-    """Entries in order of start; `end_max` is the largest end, None = unbounded."""
+    """Entries in order of start. `reaches[i]` is the largest end among the first i + 1: none of them holds
+    a key at or above it."""
 
-    __slots__ = ("end_max", "entries")
+    __slots__ = ("entries", "reaches")
 
     def __init__(self, entries: list[_Entry]) -> None:
         self.entries = entries
-        self.refresh()
+        self.reaches = list(accumulate((end for _, _, end in entries), max))
 
-    def refresh(self) -> None:
-        ends = [entry[2] for entry in self.entries]
-        self.end_max = None if None in ends else max(ends)  # type: ignore[type-var]
+    def add(self, entry: _Entry) -> None:
+        position = bisect_left(self.entries, entry)
+        self.entries.insert(position, entry)
+        self.reaches.insert(position, b"")
+        self._refresh(position)
+
+    def remove(self, entry: _Entry) -> None:
+        position = bisect_left(self.entries, entry)
+        del self.entries[position], self.reaches[position]
+        self._refresh(position)
+
+    def stab(self, key: bytes) -> list[int]:
+        position = bisect_left(self.entries, (key + b"\x00",))  # behind the last start at or before the key
+        found = []
+        while position and self.reaches[position - 1] > key:
+            position -= 1
+            _start, subscriber, end = self.entries[position]
+            if end > key:
+                found.append(subscriber)
+        return found
+
+    def _refresh(self, position: int) -> None:
+        """Mend the reaches from a changed entry on, up to the first one that is as it was."""
+        reach = self.reaches[position - 1] if position else b""
+        for later in range(position, len(self.entries)):
+            reach = max(reach, self.entries[later][2])
+            if self.reaches[later] == reach:
+                return
+            self.reaches[later] = reach
 
 
 class IntervalIndex:
@@ -34,25 +65,27 @@ class IntervalIndex:
     def __init__(self) -> None:
         self._points: dict[bytes, set[int]] = {}
         self._blocks: list[_Block] = []
-        self._starts: list[bytes] = []  # first start of each block
+        # Of each block, side by side with it:
+        self._firsts: list[_Entry] = []
+        self._reaches: list[bytes] = []
 
     def add(self, subscriber: int, start: bytes, end: bytes | None) -> None:
         if _is_point(start, end):
             self._points.setdefault(start, set()).add(subscriber)
             return
-        entry = (start, subscriber, end)
+        entry = _entry(subscriber, start, end)
         if not self._blocks:
-            self._blocks.append(_Block([entry]))
-            self._starts.append(start)
+            self._set_blocks(0, 0, _Block([entry]))
             return
-        position = max(0, bisect_right(self._starts, start) - 1)
+        position = self._position(entry)
         block = self._blocks[position]
-        insort(block.entries, entry, key=_order)
-        self._starts[position] = block.entries[0][0]
-        if block.end_max is not None and (end is None or end > block.end_max):
-            block.end_max = end
+        block.add(entry)
         if len(block.entries) > _BLOCK_LENGTH_MAX:
-            self._split(position)
+            middle = len(block.entries) // 2
+            halves = _Block(block.entries[:middle]), _Block(block.entries[middle:])
+            self._set_blocks(position, position + 1, *halves)
+        else:
+            self._note_change(position)
 
     def remove(self, subscriber: int, start: bytes, end: bytes | None) -> None:
         """Forget one interval added before."""
@@ -62,43 +95,46 @@ class IntervalIndex:
             if not owners:
                 del self._points[start]
             return
-        position = max(0, bisect_left(self._starts, start) - 1)
-        entry = (start, subscriber, end)
-        while entry not in self._blocks[position].entries:
-            position += 1
+        entry = _entry(subscriber, start, end)
+        position = self._position(entry)
         block = self._blocks[position]
-        block.entries.remove(entry)
-        if not block.entries:
-            del self._blocks[position], self._starts[position]
-            return
-        block.refresh()
-        self._starts[position] = block.entries[0][0]
+        block.remove(entry)
+        if block.entries:
+            self._note_change(position)
+        else:
+            self._set_blocks(position, position + 1)
 
-    def stab(self, key: bytes) -> Iterator[int]:
+    def stab(self, key: bytes) -> list[int]:
         """Subscribers with an interval that holds `key`; one may appear more than once."""
-        yield from self._points.get(key, ())
-        for position in range(bisect_right(self._starts, key)):
-            block = self._blocks[position]
-            if block.end_max is not None and block.end_max <= key:
-                continue
-            for start, subscriber, end in block.entries:
-                if start > key:
-                    break
-                if end is None or key < end:
-                    yield subscriber
+        found = list(self._points.get(key, ()))
+        last = bisect_left(self._firsts, (key + b"\x00",)) - 1  # its first start is at or before the key
+        if last >= 0:
+            for position, reach in enumerate(self._reaches[:last]):
+                if reach > key:
+                    found += self._blocks[position].stab(key)
+            found += self._blocks[last].stab(key)
+        return found
 
     def __bool__(self) -> bool:
         return bool(self._points or self._blocks)
 
-    def _split(self, position: int) -> None:
-        entries = self._blocks[position].entries
-        middle = len(entries) // 2
-        self._blocks[position : position + 1] = [_Block(entries[:middle]), _Block(entries[middle:])]
-        self._starts.insert(position + 1, entries[middle][0])
+    def _position(self, entry: _Entry) -> int:
+        """The block where the entry stands or would stand."""
+        return max(0, bisect_right(self._firsts, entry) - 1)
+
+    def _note_change(self, position: int) -> None:
+        block = self._blocks[position]
+        self._firsts[position], self._reaches[position] = block.entries[0], block.reaches[-1]
+
+    def _set_blocks(self, start: int, end: int, *blocks: _Block) -> None:
+        """Put `blocks` in the place of those in [start, end)."""
+        self._blocks[start:end] = blocks
+        self._firsts[start:end] = [block.entries[0] for block in blocks]
+        self._reaches[start:end] = [block.reaches[-1] for block in blocks]
 
 
-def _order(entry: _Entry) -> tuple[bytes, int]:
-    return entry[0], entry[1]
+def _entry(subscriber: int, start: bytes, end: bytes | None) -> _Entry:
+    return start, subscriber, PREFIX_END if end is None else end
 
 
 def _is_point(start: bytes, end: bytes | None) -> bool:

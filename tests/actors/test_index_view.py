@@ -202,6 +202,114 @@ def test_a_view_of_another_boot_is_trusted_only_after_a_clean_stop(
     clean.close(clean=False)
 
 
+def test_a_clean_stop_is_trusted_by_a_later_boot_until_the_view_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened_in(boot: str) -> IndexView:
+        monkeypatch.setattr("actors.index_view.read_boot_id", lambda: boot)
+        return IndexView(tmp_path / "view", CATALOG)
+
+    view = opened_in("first boot")
+    view.begin_use()
+    view.apply(1, 10, 0, ())
+    view.close(clean=True)
+    later = opened_in("second boot")
+    assert later.is_trusted()
+    later.begin_use()
+    later.close(clean=False)
+    same, third = opened_in("second boot"), opened_in("third boot")
+    assert not third.is_trusted(), "stopped uncleanly in another boot"
+    monkeypatch.setattr("actors.index_view.read_boot_id", lambda: "second boot")
+    assert same.is_trusted(), "stopped uncleanly in this boot"
+    same.close(clean=False)
+    third.close(clean=False)
+
+
+def test_a_view_without_a_mark_or_of_another_format_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = IndexView(tmp_path / "view", CATALOG)
+    view.apply(1, 10, 0, ())
+    view.close(clean=False)
+    unmarked = IndexView(tmp_path / "view", CATALOG)
+    assert not unmarked.is_trusted()
+    unmarked.close(clean=True)
+    monkeypatch.setattr("actors.index_view.VIEW_FORMAT", 2)
+    newer = IndexView(tmp_path / "view", CATALOG)
+    assert not newer.is_trusted()
+    newer.close(clean=False)
+
+
+def test_a_deleted_document_with_a_new_key_is_refused_and_nothing_is_applied(tmp_path: Path) -> None:
+    view = IndexView(tmp_path / "view", CATALOG)
+    wrong = DocumentWrite(b"t" * 16, "d", 0, 2, None, ((INDEXES[0], b"a", b"b"),))
+    with pytest.raises(InvariantViolation):
+        view.apply(1, 10, 0, (wrong,))
+    assert view.state.applied_seq == 0
+    view.close(clean=False)
+
+
+def test_what_nobody_may_read_leaves_no_undo(tmp_path: Path) -> None:
+    world = World(tmp_path / "view", 4)
+    apply = world.view.apply_batch
+    world.view.apply_batch = lambda commits: apply(commits, with_undo=False)  # type: ignore[method-assign,assignment]
+    for _ in range(10):
+        world.commit()
+    assert world.view.statistics()["undo_entries"] == 0
+    world.view.close(clean=False)
+
+
+def test_a_prune_removes_a_bounded_number_of_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.index_view._PRUNE_ENTRIES_MAX", 5)
+    world = World(tmp_path / "view", 6)
+    for _ in range(12):
+        world.commit()
+    entries = world.view.statistics()["undo_entries"]
+    removed = [world.view.prune(120) for _ in range(entries // 5 + 1)]
+    assert removed == [5] * (entries // 5) + [entries % 5]
+    world.view.close(clean=False)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_commits_folded_together_are_read_as_if_folded_one_by_one(tmp_path: Path, seed: int) -> None:
+    world = World(tmp_path / "view", seed)
+    apply, batch = world.view.apply_batch, []
+    world.view.apply_batch = batch.extend  # type: ignore[method-assign,assignment]
+    for _ in range(30):
+        world.commit()
+        if world.rng.random() < 0.3:
+            apply(batch)
+            batch.clear()
+    apply(batch)
+    for ts in range(0, 301, 10):
+        for index_id in INDEXES:
+            ours = world.view.reader().snapshot(ts).scan(index_id, b"", None, descending=False, limit=100)
+            theirs = world.twin.snapshot(ts).scan(index_id, b"", None, descending=False, limit=100)
+            assert ours == theirs, (seed, ts)
+    world.view.close(clean=False)
+
+
+def test_folding_nothing_changes_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path / "view", 8)
+    world.commit()
+    state = world.view.state
+    world.view.apply_batch([])
+    assert world.view.state == state
+    world.view.close(clean=False)
+
+
+def test_a_descending_scan_finds_a_cut_key_whatever_its_hash(tmp_path: Path) -> None:
+    """Behind the prefix stands a hash, which may sort behind any end: here it begins with 0xff."""
+    numbered = (_PREFIX + b"a" * 40 + b"%06d" % number for number in range(10_000))
+    key = next(key for key in numbered if view_layout.stored_key(key)[len(_PREFIX)] == 0xFF)
+    view = IndexView(tmp_path / "view", CATALOG)
+    view.apply(1, 10, 0, (DocumentWrite(b"t" * 16, "d", 0, 2, b"{}", ((INDEXES[0], None, key),)),))
+    for end in (_PREFIX + b"b", key + b"\x00", _PREFIX + b"\xff" * 100):
+        found = view.reader().snapshot(10).scan(INDEXES[0], b"", end, descending=True, limit=9)
+        assert [row.key for row in found] == [key], end
+    view.close(clean=False)
+
+
 def test_the_first_row_of_a_drained_queue_needs_no_walk_over_the_drained(tmp_path: Path) -> None:
     """One current version per key: what was deleted is not between a reader and the first live row."""
     view = IndexView(tmp_path / "view", CATALOG)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
-from actors.projections.interval_index import IntervalIndex
+from actors.projections.interval_index import IntervalIndex, _Block
 from actors.projections.subscriptions import InvalidatedAt, Subscriptions, ValidThrough
 from log.read_set import ReadSet
 
@@ -111,6 +112,51 @@ def test_a_hit_names_the_key_that_was_written_and_the_catalog_has_none() -> None
             else:
                 assert hit.key is not None and reads.find(hit.index_id, hit.key) is not None, seed
                 assert (hit.index_id, hit.key) in touched(writes), seed
+
+
+def test_blocks_are_neither_long_nor_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.projections.interval_index._BLOCK_LENGTH_MAX", 8)
+    rng, ours = random.Random(7), IntervalIndex()
+    for subscriber in range(400):
+        ours.add(subscriber, b"%03d" % rng.randrange(1000), b"999\xff")
+    lengths = [len(block.entries) for block in ours._blocks]
+    assert sum(lengths) == 400 and max(lengths) <= 8, lengths
+    assert len(lengths) <= 2 * 400 / 8, "a block is split into halves, and only when it is too long"
+
+
+def test_a_stab_opens_no_block_that_ends_before_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.projections.interval_index._BLOCK_LENGTH_MAX", 8)
+    opened = []
+    stab = _Block.stab
+    monkeypatch.setattr(_Block, "stab", lambda block, key: opened.append(block) or stab(block, key))
+    ours = IntervalIndex()
+    for subscriber in range(200):
+        ours.add(subscriber, b"%03d" % subscriber, b"%03d" % (subscriber + 2))
+    ours.add(999, b"100", None)
+    assert ours.stab(b"050x") == [50, 49] and len(opened) <= 2
+    opened.clear()
+    assert set(ours.stab(b"150x")) == {149, 150, 999} and len(opened) <= 3
+
+
+class CountedList(list[Any]):
+    """Counts what is read from it."""
+
+    reads = 0
+
+    def __getitem__(self, position: Any) -> Any:
+        self.reads += 1
+        return super().__getitem__(position)
+
+
+def test_a_block_of_narrow_intervals_is_searched_and_not_walked() -> None:
+    block = _Block([(b"%03d" % number, number, b"%03d" % (number + 1)) for number in range(128)])
+    block.entries = entries = CountedList(block.entries)
+    assert block.stab(b"100x") == [100]
+    assert entries.reads <= 7 + 1, "halvings of 128, and the one that holds the key"
+    entries.reads = 0
+    block.add((b"010x", 999, b"012"))
+    block.remove((b"010x", 999, b"012"))
+    assert entries.reads <= 2 * (8 + 3), "up to the first reach that is as it was"
 
 
 def test_only_an_interval_that_holds_one_key_is_kept_as_a_point() -> None:

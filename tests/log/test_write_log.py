@@ -6,9 +6,10 @@ import random
 
 import pytest
 
+from log.record import DocumentWrite
 from log.write_log import WriteLog
 
-from ..support.worlds import CATALOG_TABLET, naive_hit, random_reads, random_writes
+from ..support.worlds import CATALOG_TABLET, INDEXES, TABLET, naive_hit, random_reads, random_writes
 
 CATALOG = frozenset({CATALOG_TABLET})
 
@@ -80,3 +81,18 @@ def test_trimming_by_age_forgets_exactly_what_is_older_than_the_maximum(
     ours.trim(now_ts, age_ns_min=30, age_ns_max=100, bytes_max=1 << 30)
     assert ours.forgotten_ts == forgotten_ts
     assert [entry.ts for entry in ours._entries] == list(range(forgotten_ts + 1, 101))
+
+
+@pytest.mark.parametrize("now_ts", [100, 130, 149])
+def test_a_window_that_forgets_nothing_still_judges_what_began_long_before_it(now_ts: int) -> None:
+    ours = WriteLog(forgotten_ts=0)
+    ours.append(50, "", random_writes(random.Random(5)), CATALOG)
+    ours.trim(now_ts, age_ns_min=30, age_ns_max=100, bytes_max=1 << 30)
+    assert ours.forgotten_ts == 0
+
+
+def test_a_key_that_a_write_keeps_is_held_once() -> None:
+    kept, removed = WriteLog(forgotten_ts=0), WriteLog(forgotten_ts=0)
+    kept.append(1, "", (DocumentWrite(TABLET, "d", 0, 2, b"{}", ((INDEXES[0], b"k", b"k"),)),), CATALOG)
+    removed.append(1, "", (DocumentWrite(TABLET, "d", 0, 2, None, ((INDEXES[0], b"k", None),)),), CATALOG)
+    assert kept.bytes_held == removed.bytes_held

@@ -1,0 +1,60 @@
+"""What a batch of commits changes in a view, collected first and written in key order.
+
+In key order a page of the tree is found, changed and written once for all its rows, however many commits
+lie between them; and an entry that was replaced a hundred times is written once. That is what makes folding
+a log fast; a single commit is not slower for it.
+"""
+
+from __future__ import annotations
+
+from actors.view_environment import OpenedView, ViewTransaction
+from actors.view_layout import pack_row, pack_undo, stored_key, undo_start
+from log.invariant import InvariantViolation
+from log.record import DocumentWrite
+
+
+class ViewChanges:
+    """Changes of one write transaction. Nothing is in the view before `write`."""
+
+    def __init__(self, transaction: ViewTransaction, opened: OpenedView, *, with_undo: bool) -> None:
+        self._transaction, self._opened, self._with_undo = transaction, opened, with_undo
+        self._rows: dict[bytes, bytes | None] = {}  # physical key -> row, None = no entry
+        self._undo: dict[bytes, bytes] = {}
+
+    def add(self, ts: int, write: DocumentWrite) -> None:
+        """The next write, in the order of the log."""
+        for index_id, old_key, new_key in write.keys:
+            if old_key is not None and old_key != new_key:
+                self._set(ts, index_id, old_key, None)
+            if new_key is not None:
+                self._set(ts, index_id, new_key, _row(ts, write, new_key))
+
+    def write(self) -> None:
+        put, current, undo = self._transaction.put, self._opened.current, self._opened.undo
+        for key in sorted(self._rows):
+            row = self._rows[key]
+            if row is not None:
+                put(key, row, db=current)
+            else:
+                self._transaction.delete(key, db=current)
+        for key in sorted(self._undo):
+            put(key, self._undo[key], db=undo)
+
+    def _set(self, ts: int, index_id: bytes, key: bytes, row: bytes | None) -> None:
+        stored = stored_key(key)
+        physical = index_id + stored
+        if self._with_undo:
+            self._undo[undo_start(index_id, ts) + stored] = pack_undo(key, self._present(physical))
+        self._rows[physical] = row
+
+    def _present(self, physical: bytes) -> bytes | None:
+        """The row as the writes before this one left it."""
+        if physical in self._rows:
+            return self._rows[physical]
+        return self._transaction.get(physical, db=self._opened.current)
+
+
+def _row(ts: int, write: DocumentWrite, key: bytes) -> bytes:
+    if write.document is None:
+        raise InvariantViolation(f"a deleted document has no new key (ts={ts})")
+    return pack_row(key, ts, write.size_bytes, write.document)
