@@ -18,6 +18,7 @@ Messages (method: arguments -> answer):
     locate:                       -> the folder of the view that executors read in place
     listen:                       -> published ts; then pushes
                                      stream(published ts, [[key, ts, source, index id, written key], ...])
+                                     ran(path, outcome): a scheduled job was run
     latest_ts:                    -> ts
     index_names: index ids        -> ["table.index" | None, ...]
     status: / arm: label, passes  -> for operators and tests
@@ -38,6 +39,7 @@ from actors.judge import Judge
 from actors.maintenance import Maintenance
 from actors.projections.subscriptions import Subscriptions, ValidThrough
 from actors.runtime import Client, Pauses
+from actors.scheduler import Scheduler
 from actors.turn_keeper import TurnKeeper
 from actors.view_reader import ViewReader
 from functions.system.bootstrap import bootstrap_body
@@ -72,6 +74,7 @@ class Core:
         self._numbers_of: dict[Client, dict[int, int]] = {}  # connection -> key -> subscriber
         self._listeners: dict[Client, None] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self.scheduler = Scheduler(now_ns, self._tell_of_job)
         self.records_replayed = 0
 
     async def start(self) -> None:
@@ -81,8 +84,9 @@ class Core:
         recent = _recent_commits(self._store)
         committer = Committer(end, epoch, CATALOG_TABLETS, self._now_ns(), recent)
         self._subscriptions = Subscriptions(end.ts, CATALOG_TABLETS)
+        followers = (self._shard, self.scheduler, self)
         self._log = CommitLog(
-            self._store, committer, [self._shard, self], self._now_ns, self._stop_process, self.pauses
+            self._store, committer, followers, self._now_ns, self._stop_process, self.pauses
         )
         self._maintenance = Maintenance(self._shard, self._log, self._now_ns)
         self._turns = TurnKeeper(first_ticket=epoch << TICKET_BITS)
@@ -91,7 +95,9 @@ class Core:
         if end.seq == 0:
             await self._bootstrap()
         await self._maintenance.add_missing_tables()
+        self.scheduler.start(self._shard.reader().snapshot(self._log.published_ts), self._shard.catalog())
         jobs = (
+            self.scheduler.run,
             self._prune_forever,
             self._sweep_forever,
             self._checkpoint_forever,
@@ -215,6 +221,10 @@ class Core:
         for client, invalidations in hits.items():
             client.push("stream", commits[-1].ts, invalidations)
 
+    def _tell_of_job(self, path: str, outcome: list[Any]) -> None:
+        for client in self._listeners:
+            client.push("ran", path, outcome)
+
     # --- subscriptions ------------------------------------------------------------------------------
 
     def _register(self, client: Client, key: int, reads: bytes, ts: int) -> list[Any]:
@@ -249,6 +259,8 @@ class Core:
             "records_replayed": self.records_replayed,
             "subscriptions": len(self._subscriptions),
             "turns_taken": self._turns.turns_taken,
+            "jobs_waiting": self.scheduler.jobs_waiting,
+            "jobs_run": self.scheduler.jobs_run,
             **self._shard.statistics(),
         }
 

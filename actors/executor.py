@@ -5,6 +5,7 @@ runs. Snapshots, catalogs and images are found here, rules are in functions/.
 
 Messages (method: arguments -> answer):
     run: call (a list, see RunCall), ts | None   -> outcome (a list, see `outcome_fields`)
+    run_job: job id, call id                     -> outcome with its path, None = it had ended
     operate: name, body (JSON bytes)             -> JSON bytes
     status:                                      -> for operators
 """
@@ -24,6 +25,7 @@ import orjson
 from actors.calls import Ended, RunCall, outcome_fields
 from actors.chain import Attempt, Done
 from actors.function_runs import run_mutation, run_query
+from actors.job_runs import run_job
 from actors.node_reader import NodeReader
 from actors.runtime import Client, Peer
 from actors.transactor import Transactor
@@ -31,8 +33,8 @@ from functions.images import Images
 from functions.invocation import Runner, RunOutcome
 from functions.isolate import Engine
 from functions.outcome import JsError
+from functions.pages import CursorCodec
 from functions.path import FunctionPath, parse_function_path
-from functions.query import CursorCodec
 from functions.syscalls import Observed
 from functions.system.operation import SystemContext
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
@@ -90,6 +92,14 @@ class Executor:
             await self._has_core.wait()  # a gateway may know us before we know the core
             ended = await self._run(RunCall(*arguments[0]), arguments[1])
             return outcome_fields(ended, time.perf_counter() - started)
+        if method == "run_job":
+            started = time.perf_counter()
+            await self._has_core.wait()
+            ran = await self._run_job(*arguments)
+            if ran is None:
+                return None
+            path, job_ended = ran
+            return [path, outcome_fields(job_ended, time.perf_counter() - started)]
         if method == "operate":
             await self._has_core.wait()
             return await self._operate(*arguments)
@@ -143,6 +153,20 @@ class Executor:
         attempts_max = limits.MUTATION_ATTEMPTS_MAX
         ended, ts = await self._transactor.transact(path.canonical, call.call_id, attempts_max, work)
         return ended.at(ts)
+
+    async def _run_job(self, job_id: str, call_id: bytes) -> tuple[str, Ended] | None:
+        """A scheduled mutation, if it is still to be run: its path and what it came to."""
+        path = ""
+
+        def work(attempt: Attempt) -> Done[Ended | None]:
+            nonlocal path
+            done = run_job(self._runner, job_id, call_id.hex()[:16], attempt)
+            path = done.trace.path if done.trace is not None else ""
+            return done
+
+        attempts_max = limits.SYSTEM_ATTEMPTS_MAX
+        ended, ts = await self._transactor.transact("_system/job", call_id, attempts_max, work)
+        return (path, ended.at(ts)) if ended is not None else None
 
     async def _begin_reading(self, ts: int | None) -> Attempt:
         reader = self._reader

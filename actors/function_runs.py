@@ -13,7 +13,6 @@ import zlib
 from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.session_requests import record_outcome, recorded_outcome
-from functions.determinism import CallClock
 from functions.invocation import Invocation, Runner, RunOutcome
 from functions.path import FunctionPath
 from log.record import CallTrace
@@ -38,7 +37,7 @@ def run_mutation(runner: Runner, call: RunCall, path: FunctionPath, attempt: Att
     if outcome.error is not None:
         return Done(ended)
     record_outcome(transaction, call, outcome)
-    return Done(ended, _trace_of(call, seed, clock, outcome) if transaction.has_writes else None)
+    return Done(ended, trace_of(call, attempt, outcome) if transaction.has_writes else None)
 
 
 def logs_crc(lines: tuple[str, ...]) -> int:
@@ -60,19 +59,20 @@ def _invocation(call: RunCall, path: FunctionPath) -> Invocation:
     )
 
 
-def _trace_of(call: RunCall, seed: bytes, clock: CallClock, outcome: RunOutcome) -> CallTrace:
+def trace_of(call: RunCall, attempt: Attempt, outcome: RunOutcome) -> CallTrace:
+    """What the record of a run keeps of it."""
     return CallTrace(
         path=call.path,
         component=call.component,
         args=call.args,
         identity=call.identity_kind,
         identity_attributes=call.identity_attributes,
-        seed=seed,
-        now_ms=clock.now_ms,
+        seed=attempt.seed,
+        now_ms=attempt.clock.now_ms,
         outcome_crc=zlib.crc32(outcome.value or b""),
         session_id=call.session_id,
         session_request=call.session_request,
-        creation_ms=clock.creation_ms,
+        creation_ms=attempt.clock.creation_ms,
         request_id=call.request_id,
         logs_crc=logs_crc(outcome.log_lines),
     )

@@ -21,9 +21,10 @@ from typing import Any
 
 import orjson
 
-from actors.calls import RunCall
-from actors.chain import attempt_at
+from actors.calls import Ended, RunCall
+from actors.chain import Attempt, Done, attempt_at
 from actors.function_runs import run_mutation
+from actors.job_runs import run_job
 from actors.past_view import PastView
 from functions.catalog import Catalog
 from functions.determinism import CallClock
@@ -31,7 +32,7 @@ from functions.invocation import Runner
 from functions.path import parse_function_path
 from functions.system.bootstrap import BOOTSTRAP_CALL_ID
 from log.commit_ts import filled_ts, resolve_body
-from log.errors import BackendError
+from log.errors import BackendError, internal_server_error
 from log.keys import decode_items
 from log.record import CallTrace, CommitBody, DocumentWrite
 
@@ -78,11 +79,11 @@ class Replayer:
         clock = CallClock(trace.now_ms, trace.creation_ms)
         attempt = attempt_at(snapshot, catalog, clock, trace.seed, is_read_only=False)
         try:
-            done = run_mutation(self._runner, _call_of(body), parse_function_path(trace.path), attempt)
+            done = self._run(body, attempt)
         except BackendError as failure:
             return tuple(_differences(body, _Rerun(None, failure=failure.message), catalog))
         outcome = done.result.outcome
-        if outcome.error is not None:
+        if outcome.error is not None and not trace.job_id:  # a job that failed has written that it did
             rerun = _Rerun(None, failure=outcome.error.message.strip())
         else:
             reads_crc = zlib.crc32(attempt.transaction.reads.encode())
@@ -92,6 +93,15 @@ class Replayer:
                 proposed = resolve_body(proposed, ts)  # for what was recorded holds its own ts
             rerun = _Rerun(proposed, outcome.value)
         return tuple(_differences(body, rerun, attempt.transaction.catalog))
+
+    def _run(self, body: CommitBody, attempt: Attempt) -> Done[Ended]:
+        trace = body.trace
+        if not trace.job_id:
+            return run_mutation(self._runner, _call_of(body), parse_function_path(trace.path), attempt)
+        done = run_job(self._runner, trace.job_id, trace.request_id, attempt)
+        if done.result is None:
+            raise internal_server_error()  # the record says that it was to be run
+        return Done(done.result, done.trace)
 
 
 def is_user_mutation(body: CommitBody) -> bool:

@@ -20,6 +20,7 @@ from gateway.backend import (
     FunctionOutcome,
     Invalidated,
     Invalidation,
+    JobListener,
     Registered,
     StreamListener,
 )
@@ -38,6 +39,7 @@ class ClusterBackend:
         self._slow_executors: list[Peer] = []
         self._running: dict[Peer, int] = {}
         self._listener: StreamListener | None = None
+        self._job_listener: JobListener | None = None
         self._published_ts = 0
         self._covered_ts = 0
         self._covered = asyncio.Event()
@@ -71,6 +73,9 @@ class ClusterBackend:
         if self._early_pushes is not None:
             self._early_pushes.append((event, arguments))
             return
+        if event == "ran" and self._job_listener is not None:
+            path, fields = arguments
+            self._job_listener(_job_call(path), _outcome(fields))
         if event == "stream":
             published_ts, hits = arguments
             invalidations = [Invalidation(*hit) for hit in hits]
@@ -147,6 +152,9 @@ class ClusterBackend:
     def listen(self, listener: StreamListener) -> None:
         self._listener = listener
 
+    def listen_to_jobs(self, listener: JobListener) -> None:
+        self._job_listener = listener
+
     # --- asking -------------------------------------------------------------------------------------
 
     async def _run(
@@ -217,6 +225,11 @@ def _run_call(udf_type: str | None, call: FunctionCall, journal: str | None) -> 
         session_id=call.session_id,
         session_request=call.session_request,
     )
+
+
+def _job_call(path: str) -> FunctionCall:
+    """A scheduled job as a call; nobody called it."""
+    return FunctionCall(path=path, args=b"[]", identity=Identity("system"), caller="Scheduler")
 
 
 def _outcome(fields: Sequence[Any]) -> FunctionOutcome:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -152,6 +152,38 @@ class Link:
             self._opening = asyncio.create_task(self._open_until_up())
 
 
+class ExecutorLinks:
+    """Connections kept up to all executors; `changed` hears which are there now, in the order of names."""
+
+    def __init__(self, secret: bytes, changed: Callable[[list[SocketPeer]], None]) -> None:
+        self._secret, self._changed = secret, changed
+        self._links: dict[str, Link] = {}
+        self._up: dict[str, SocketPeer] = {}
+
+    async def point_to(self, executors: dict[str, Address]) -> None:
+        for name in executors.keys() - self._links.keys():
+            self._links[name] = self._link(name)
+        await asyncio.gather(*(self._links[name].point_to(address) for name, address in executors.items()))
+
+    def close(self) -> None:
+        for link in self._links.values():
+            link.close()
+
+    def _link(self, name: str) -> Link:
+        async def on_up(peer: SocketPeer) -> None:
+            self._up[name] = peer
+            self._tell()
+
+        def on_down() -> None:
+            self._up.pop(name, None)
+            self._tell()
+
+        return Link(self._secret, _ignore, on_up, on_down)
+
+    def _tell(self) -> None:
+        self._changed([self._up[name] for name in sorted(self._up)])
+
+
 class _StatusActor:
     """Adds to an actor's answers what only the process knows."""
 
@@ -187,10 +219,11 @@ async def _serve(actor: Actor, config: HostConfig) -> tuple[ActorServer, Address
 
 
 class CoreHost:
-    """The commit log, the view's writer and the subscriptions."""
+    """The commit log, the view's writer, the subscriptions and the scheduler."""
 
     def __init__(self, config: HostConfig) -> None:
         self._config = config
+        self._executors: ExecutorLinks | None = None
 
     async def start(self) -> Address:
         data = Path(self._config.data_folder)
@@ -198,6 +231,7 @@ class CoreHost:
         check_clock(time.time_ns(), store.end().ts)
         self._core = Core(store, data / "views", time.time_ns, self._stop_process)
         await self._core.start()
+        self._executors = ExecutorLinks(self._config.instance_secret, self._core.scheduler.set_executors)
         self._server, address = await _serve(self._core, self._config)
         return address
 
@@ -209,9 +243,13 @@ class CoreHost:
             stop_process(failure)
 
     async def set_peers(self, peers: Peers) -> None:
-        """The core asks nobody."""
+        """Executors run what is scheduled."""
+        assert self._executors is not None, "start comes first"
+        await self._executors.point_to(peers.executors)
 
     async def stop(self) -> None:
+        if self._executors is not None:
+            self._executors.close()
         await self._server.stop()
         await self._core.stop()
 
@@ -247,8 +285,6 @@ class GatewayHost:
 
     def __init__(self, config: HostConfig) -> None:
         self._config = config
-        self._links: dict[str, Link] = {}
-        self._up: dict[str, SocketPeer] = {}
 
     async def start(self) -> Address:
         from cluster.gateway_questions import GatewayQuestions
@@ -266,17 +302,17 @@ class GatewayHost:
         )
         self._gateway = GatewayServer(self._backend, settings, config.host, config.port, config.site_port)
         self._core_link = Link(config.instance_secret, self._backend.pushed, self._backend.set_core)
+        self._executors = ExecutorLinks(
+            config.instance_secret, lambda executors: self._backend.set_executors(executors, [])
+        )
         self._status_server, address = await _serve(GatewayQuestions(self._gateway), config)
         self._is_serving = False
         return address
 
     async def set_peers(self, peers: Peers) -> None:
         """The ports answer once a core and an executor are there."""
-        for name in peers.executors.keys() - self._links.keys():
-            self._links[name] = self._executor_link(name)
         # At the same time: an executor that does not answer keeps nobody from the new core.
-        pointing = [self._links[name].point_to(address) for name, address in peers.executors.items()]
-        await asyncio.gather(self._core_link.point_to(peers.core), *pointing)
+        await asyncio.gather(self._core_link.point_to(peers.core), self._executors.point_to(peers.executors))
         if not self._is_serving:
             self._is_serving = True
             self._serving = asyncio.create_task(self._serve_until_stopped())
@@ -284,8 +320,8 @@ class GatewayHost:
     async def stop(self) -> None:
         if self._is_serving:
             await self._gateway.shutdown()
-        for link in (self._core_link, *self._links.values()):
-            link.close()
+        self._core_link.close()
+        self._executors.close()
         await self._status_server.stop()
 
     async def _serve_until_stopped(self) -> None:
@@ -293,21 +329,6 @@ class GatewayHost:
             await self._gateway.serve()
         except BaseException as failure:
             stop_process(failure)
-
-    def _executor_link(self, name: str) -> Link:
-        async def on_up(peer: SocketPeer) -> None:
-            self._up[name] = peer
-            self._share_executors()
-
-        def on_down() -> None:
-            self._up.pop(name, None)
-            self._share_executors()
-
-        return Link(self._config.instance_secret, _ignore, on_up, on_down)
-
-    def _share_executors(self) -> None:
-        fast: Sequence[SocketPeer] = [self._up[name] for name in sorted(self._up)]
-        self._backend.set_executors(fast, [])
 
 
 def _ignore(event: str, arguments: tuple[Any, ...]) -> None:

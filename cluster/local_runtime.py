@@ -70,6 +70,7 @@ class LocalRuntime:
     async def start(self) -> None:
         await self.core.start()
         await self.executor.connect(DirectPeer(self.core, _ignore))
+        self.core.scheduler.set_executors([DirectPeer(self.executor, _ignore)])
         self.backend.set_executors([DirectPeer(self.executor, _ignore)], [])
         await self.backend.set_core(DirectPeer(self.core, self.backend.pushed))
 

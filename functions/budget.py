@@ -21,6 +21,8 @@ class Ceilings:
     intervals_read: int = limits.TRANSACTION_INTERVALS_READ_MAX
     documents_written: int = limits.TRANSACTION_DOCUMENTS_WRITTEN_MAX
     bytes_written: int = limits.TRANSACTION_BYTES_WRITTEN_MAX
+    functions_scheduled: int = limits.TRANSACTION_FUNCTIONS_SCHEDULED_MAX
+    scheduled_args_bytes: int = limits.TRANSACTION_SCHEDULED_ARGS_BYTES_MAX
 
 
 @dataclass(slots=True)
@@ -33,6 +35,8 @@ class Budget:
     intervals_read: int = 0
     documents_written: int = 0
     bytes_written: int = 0
+    functions_scheduled: int = 0
+    scheduled_args_bytes: int = 0
 
     def read_document(self, size_bytes: int, *, is_system: bool) -> None:
         if is_system:
@@ -54,6 +58,14 @@ class Budget:
         if self.bytes_written > self.ceilings.bytes_written:
             raise errors.too_many_bytes_written(self.ceilings.bytes_written)
 
+    def schedule_function(self, args_bytes: int) -> None:
+        self.functions_scheduled += 1
+        self.scheduled_args_bytes += args_bytes
+        if self.functions_scheduled > self.ceilings.functions_scheduled:
+            raise errors.too_many_functions_scheduled(self.ceilings.functions_scheduled)
+        if self.scheduled_args_bytes > self.ceilings.scheduled_args_bytes:
+            raise errors.scheduled_arguments_too_large(self.ceilings.scheduled_args_bytes)
+
     def check_intervals(self, count: int) -> None:
         self.intervals_read = count
         if count > self.ceilings.intervals_read:
@@ -67,6 +79,8 @@ class Budget:
             "databaseQueries": "intervals_read",
             "documentsWritten": "documents_written",
             "bytesWritten": "bytes_written",
+            "functionsScheduled": "functions_scheduled",
+            "scheduledFunctionArgsBytes": "scheduled_args_bytes",
         }
         lowered = {
             name: min(getattr(self.ceilings, name), getattr(self, name) + int(asked[key]))
@@ -83,6 +97,8 @@ class Budget:
             "databaseQueries": ("intervals_read", self.intervals_read),
             "documentsRead": ("documents_read", self.documents_read),
             "documentsWritten": ("documents_written", self.documents_written),
+            "functionsScheduled": ("functions_scheduled", self.functions_scheduled),
+            "scheduledFunctionArgsBytes": ("scheduled_args_bytes", self.scheduled_args_bytes),
         }
         return {
             key: {"used": float(used), "remaining": float(getattr(self.ceilings, name) - used)}

@@ -18,6 +18,7 @@ from functions.snapshot import SnapshotReader
 from functions.system.tables import (
     SYSTEM_TABLE_BY_NAME,
     SYSTEM_TABLES,
+    VIRTUAL_NAME_BY_NUMBER,
     SystemTable,
     index_id_of,
     table_row_id,
@@ -121,7 +122,9 @@ class Catalog:
     def name_of(self, table_number: int) -> str | None:
         """functions.validators.TableNames: what `v.id("name")` is checked against."""
         table = self.tables_by_number.get(table_number)
-        return table.name if table is not None and not table.is_system else None
+        if table is None or table.is_system:
+            return VIRTUAL_NAME_BY_NUMBER.get(table_number)
+        return table.name
 
     def is_system(self, table_number: int) -> bool:
         return table_number < USER_TABLE_NUMBER_FIRST

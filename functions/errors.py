@@ -90,6 +90,47 @@ def system_table_without_system(is_system_call: bool) -> BackendError:
     return bad_request("SystemTableError", text)
 
 
+def scheduled_too_far(*, is_future: bool) -> BackendError:
+    where = "in the future" if is_future else "in the past"
+    text = f"The requested time of the scheduled function is more than 5 years {where}"
+    return bad_request("InvalidScheduledFunctionDelay", text)
+
+
+def scheduled_module_missing(module: str) -> BackendError:
+    text = f"Attempted to schedule function at nonexistent path: {module}"
+    return bad_request("InvalidScheduledFunction", text)
+
+
+def scheduled_function_missing(function: str, module: str) -> BackendError:
+    text = (
+        f"Attempted to schedule function, but no exported function {function} found in the file: {module}. "
+        "Did you forget to export it?"
+    )
+    return bad_request("InvalidScheduledFunction", text)
+
+
+def no_scheduled_function_id() -> BackendError:
+    text = "Invalid scheduled function ID. The ID must be an ID on the '_scheduled_functions' table."
+    return bad_request("InvalidScheduledFunctionID", text)
+
+
+def too_many_functions_scheduled(limit: int) -> BackendError:
+    text = f"Too many functions scheduled by this mutation (limit: {limit})"
+    return bad_request("TooManyFunctionsScheduled", text)
+
+
+def scheduled_arguments_too_large(limit: int) -> BackendError:
+    text = (
+        "Too large total size of the arguments of scheduled functions from this mutation "
+        f"(limit: {limit} bytes)"
+    )
+    return bad_request("ScheduledFunctionsArgumentsTooLarge", text)
+
+
+def read_only_table(name: str) -> BackendError:
+    return bad_request("ReadOnlyTable", f"{name} is a read-only table")
+
+
 def invalid_argument(argument: str | None, method: str, cause: str) -> BackendError:
     where = f"Invalid argument `{argument}` for" if argument is not None else "Invalid arguments for"
     return bad_request("InvalidArgument", f"{where} `{method}`: {cause}")

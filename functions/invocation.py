@@ -28,11 +28,17 @@ from functions.isolate import (
     Returned,
     Settled,
     Terminated,
-    Thrown,
 )
-from functions.outcome import JsError, LogLines, error_of_termination, error_of_thrown, refusal
+from functions.outcome import (
+    JsError,
+    LogLines,
+    error_of_termination,
+    error_of_thrown,
+    refusal,
+    with_canonical_data,
+)
+from functions.pages import CursorCodec
 from functions.path import FunctionPath, parse_function_path
-from functions.query import CursorCodec
 from functions.source_map import SourceMap
 from functions.syscalls import CallContext, Observed, answer_async, answer_sync, rejection
 from functions.transaction import Transaction
@@ -57,6 +63,7 @@ class Invocation:
     request_id: str = ""
     journal_end: str | None = None
     may_call_internal: bool = False
+    job_id: str | None = None  # the scheduled job that is being run
     is_from_mutation: bool = False  # then its arguments may hold the ts of the coming commit
 
 
@@ -156,6 +163,7 @@ class Runner:
             logs=logs,
             observed=observed,
             request_id=call.request_id,
+            job_id=call.job_id,
             journal_end=call.journal_end,
         )
         try:
@@ -215,7 +223,7 @@ class Runner:
                 return None, refusal(refused.message)
         if isinstance(settled, Terminated):
             return None, error_of_termination(settled)
-        return None, error_of_thrown(_decoded_data(settled), self._source_maps(context))
+        return None, error_of_thrown(with_canonical_data(settled), self._source_maps(context))
 
     def _source_maps(self, context: CallContext) -> Any:
         transaction = context.transaction
@@ -387,14 +395,3 @@ def _checked_result(context: CallContext, function: AnalysedFunction, text: byte
     if error is not None:
         raise _Refused(f"ReturnsValidationError: {error}")
     return result
-
-
-def _decoded_data(thrown: Thrown) -> Thrown:
-    """ConvexError data in canonical form; data that is no value makes the error say so."""
-    if thrown.data_json is None:
-        return thrown
-    try:
-        return replace(thrown, data_json=values.dumps(values.loads(thrown.data_json)))
-    except (BackendError, ValueError) as failure:
-        message = f"ConvexError with invalid data: {failure}"
-        return replace(thrown, message=message, data_json=None)

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from functions.isolate import Frame, Terminated, Thrown
 from functions.source_map import SourceMap
-from log import limits
+from log import limits, values
+from log.errors import BackendError
 
 _HIDDEN_FILES = ("udf-runtime/src", "convex/src/server/impl")
 _OVERFLOW = f"Log overflow (maximum {limits.LOG_LINES_MAX}). Remaining log lines omitted."
@@ -110,3 +111,14 @@ def _is_hidden(file: str) -> bool:
 
 def _with_frames(first: str, frames: list[str]) -> str:
     return first + "\n" + "".join(f"    {frame}\n" for frame in frames)
+
+
+def with_canonical_data(thrown: Thrown) -> Thrown:
+    """ConvexError data in canonical form; data that is no value makes the error say so."""
+    if thrown.data_json is None:
+        return thrown
+    try:
+        return replace(thrown, data_json=values.dumps(values.loads(thrown.data_json)))
+    except (BackendError, ValueError) as failure:
+        message = f"ConvexError with invalid data: {failure}"
+        return replace(thrown, message=message, data_json=None)

@@ -13,13 +13,16 @@ from typing import Any
 
 import orjson
 
-from functions import errors
+from functions import errors, scheduled_jobs
 from functions.catalog import Table
 from functions.isolate import AnswerError
 from functions.outcome import LogLines
+from functions.pages import CursorCodec, PageRequest, read_page
 from functions.path import FunctionPath
-from functions.query import CursorCodec, PageRequest, QueryStream, plan_query, read_page
+from functions.query import QueryStream, plan_query
+from functions.system.tables import VIRTUAL_NAME_BY_NUMBER
 from functions.transaction import Transaction
+from functions.virtual_tables import VIRTUAL_TABLES, VirtualTable
 from log import values
 from log.chains import settled
 from log.errors import BackendError, not_supported_yet
@@ -28,6 +31,10 @@ from log.ids import InvalidId, check_table_name, decode_id
 from log.values import check_value
 
 _NULL = b"null"
+_SELF_CANCELED = (
+    "A scheduled mutation canceling itself is deprecated "
+    "and will throw an error in a future version of Convex."
+)
 _END_OF_STREAM = b'{"done":true,"value":null}'
 
 
@@ -55,6 +62,7 @@ class CallContext:
     logs: LogLines
     observed: Observed
     request_id: str = ""
+    job_id: str | None = None  # of the scheduled job whose call tree this is
     depth: int = 0
     journal_end: str | None = None  # of the previous run of this subscription
     journal_end_next: str | None = None
@@ -105,6 +113,9 @@ def _get(context: CallContext, args: dict[str, Any]) -> bytes:
     if table is None:
         return _NULL
     row = context.transaction.get(table, args["id"])
+    virtual = _virtual_of(table)
+    if row is not None and virtual is not None:
+        row = virtual.view_of(context.transaction, row)
     return row.document if row is not None else _NULL
 
 
@@ -163,12 +174,12 @@ def _count(context: CallContext, args: dict[str, Any]) -> bytes:
 
 
 def _normalize_id(context: CallContext, args: dict[str, Any]) -> bytes:
-    table = context.transaction.catalog.tables.get(args["table"])
+    catalog = context.transaction.catalog
     try:
         decoded = decode_id(args["idString"])
     except InvalidId:
         return b'{"id":null}'
-    if table is None or table.is_system or decoded.table_number != table.number:
+    if catalog.name_of(decoded.table_number) != args["table"]:
         return b'{"id":null}'
     return orjson.dumps({"id": args["idString"]})
 
@@ -185,13 +196,17 @@ def _table_of_id(context: CallContext, args: dict[str, Any], method: str) -> Tab
     is_system_call = bool(args.get("isSystem"))
     if table is not None and table.is_system != is_system_call:
         raise errors.system_table_without_system(is_system_call)
-    if table is not None and table.is_system:
-        raise not_supported_yet("db.system")
-    expected = args.get("table")
-    if expected is not None and table is not None and expected != table.name:
-        cause = f'expected to be an Id<"{expected}">, got Id<"{table.name}"> instead.'
+    if table is not None and table.is_system and _virtual_of(table) is None:
+        return None  # a private system table looks empty
+    expected, name = args.get("table"), catalog.name_of(decoded.table_number)
+    if expected is not None and table is not None and expected != name:
+        cause = f'expected to be an Id<"{expected}">, got Id<"{name}"> instead.'
         raise errors.invalid_argument("id", method, cause)
     return table
+
+
+def _virtual_of(table: Table) -> VirtualTable | None:
+    return VIRTUAL_TABLES.get(VIRTUAL_NAME_BY_NUMBER.get(table.number, ""))
 
 
 # --- writing ----------------------------------------------------------------------------------------
@@ -226,10 +241,20 @@ def _remove(context: CallContext, args: dict[str, Any]) -> bytes:
 
 
 def _written_table(context: CallContext, args: dict[str, Any], method: str) -> Table:
+    _check_not_virtual(args.get("id"))
     table = _table_of_id(context, args, method)
     if table is None:
         raise errors.invalid_argument("id", method, f'Table for ID "{args["id"]}" not found')
     return table
+
+
+def _check_not_virtual(document_id: Any) -> None:
+    try:
+        name = VIRTUAL_NAME_BY_NUMBER.get(decode_id(document_id).table_number)
+    except (InvalidId, TypeError, AttributeError):
+        return
+    if name is not None:
+        raise errors.read_only_table(name)
 
 
 def _object_argument(args: dict[str, Any], method: str) -> dict[str, Any]:
@@ -238,6 +263,23 @@ def _object_argument(args: dict[str, Any], method: str) -> dict[str, Any]:
         raise errors.invalid_argument("value", method, "Value must be an Object")
     check_value(value)
     return value
+
+
+# --- scheduling -------------------------------------------------------------------------------------
+
+
+def _schedule(context: CallContext, args: dict[str, Any]) -> bytes:
+    if args.get("reference") is not None or args.get("functionHandle") is not None:
+        raise not_supported_yet("Scheduling component functions and function handles")
+    return orjson.dumps(scheduled_jobs.schedule(context.transaction, *scheduled_jobs.parse_schedule(args)))
+
+
+def _cancel_job(context: CallContext, args: dict[str, Any]) -> bytes:
+    if context.job_id is not None and args.get("id") == context.job_id:
+        context.logs.add("WARN", [_SELF_CANCELED])
+        return _NULL
+    scheduled_jobs.cancel(context.transaction, args.get("id"))
+    return _NULL
 
 
 # --- about the call ---------------------------------------------------------------------------------
@@ -261,7 +303,7 @@ def _get_request_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
         raise errors.bad_request("NoRequestMetadataInQuery", "Cannot get request metadata in a Query")
     context.observed.identity = True
     facts = {"requestId": context.request_id, "ip": None, "userAgent": None}
-    return orjson.dumps({**facts, "scheduledFunctionId": None, "authToken": None})
+    return orjson.dumps({**facts, "scheduledFunctionId": context.job_id, "authToken": None})
 
 
 def _get_transaction_metrics(context: CallContext, _args: dict[str, Any]) -> bytes:
@@ -294,6 +336,8 @@ ASYNC_HANDLERS: dict[str, Handler] = {
     "1.0/shallowMerge": _patch,
     "1.0/replace": _replace,
     "1.0/remove": _remove,
+    "1.0/schedule": _schedule,
+    "1.0/cancel_job": _cancel_job,
     "1.0/getUserIdentity": _get_user_identity,
     "1.0/getFunctionMetadata": _get_function_metadata,
     "1.0/getDeploymentMetadata": _get_deployment_metadata,
@@ -302,8 +346,6 @@ ASYNC_HANDLERS: dict[str, Handler] = {
 }
 
 NOT_BUILT = {
-    "1.0/schedule": "ctx.scheduler",
-    "1.0/cancel_job": "ctx.scheduler",
     "1.0/createFunctionHandle": "createFunctionHandle",
     "1.0/storageGetUrl": "ctx.storage",
     "1.0/storageGetMetadata": "ctx.storage",

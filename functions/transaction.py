@@ -97,6 +97,7 @@ class Transaction:
         self._interval_count = 0
         self._random_bytes = random_bytes
         self._next_creation_time = now_ms
+        self.now_ns = int(now_ms * 1e6)
         self._now_seconds = int(now_ms // 1000)
         self._written: dict[str, _Written] = {}
         self._history: list[tuple[str, _Written | None]] = []

@@ -27,7 +27,7 @@ class FunctionCall:
     identity: Identity
     component: str = ""  # component path, "" = the app
     request_id: str = ""  # 16 hex digits, for error texts and logs
-    caller: str = "HttpApi"  # "SyncWorker" | "HttpApi" | "Tester"
+    caller: str = "HttpApi"  # "SyncWorker" | "HttpApi" | "Tester" | "Scheduler"
     client_version: str = ""  # "npm-1.48.0"
     session_id: str | None = None  # with session_request: exactly once over reconnects (spec 01 1.8)
     session_request: int | None = None
@@ -84,6 +84,7 @@ class Invalidation:
     written_key: bytes | None = None
 
 
+JobListener = Callable[[FunctionCall, FunctionOutcome], None]
 StreamListener = Callable[[int, Sequence[Invalidation]], None]
 
 
@@ -123,6 +124,9 @@ class Backend(Protocol):
 
     def listen(self, listener: StreamListener) -> None:
         """Set the one listener of the stream; called on the gateway's event loop."""
+
+    def listen_to_jobs(self, listener: JobListener) -> None:
+        """Set the one listener that hears of each scheduled job that was run."""
 
 
 @dataclass(frozen=True, slots=True)

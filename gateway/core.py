@@ -7,10 +7,11 @@ answered and survived. The heartbeat is one timer for all sockets.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from gateway.backend import Backend, GatewaySettings
+from gateway.backend import Backend, FunctionCall, FunctionOutcome, GatewaySettings
 from gateway.function_log import FunctionLog
 from gateway.http import HttpRequest
 from gateway.identity import identify_request
@@ -31,6 +32,7 @@ class GatewayCore:
         self.runner = QueryRunner(backend, settings, self.function_log, on_defect)
         self.sync = SyncContext(backend, settings, self.runner, self.function_log, on_defect)
         self._timer: asyncio.TimerHandle | None = None
+        backend.listen_to_jobs(self._job_ran)
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -48,6 +50,9 @@ class GatewayCore:
         if authorization is None and b"adminKey=" in request.query_string:
             parameter = parse_qs(request.query_string.decode("latin-1")).get("adminKey", [None])[-1]
         return identify_request(self.settings, authorization, parameter)
+
+    def _job_ran(self, call: FunctionCall, outcome: FunctionOutcome) -> None:
+        self.function_log.add(call, outcome, outcome.udf_type or "Mutation", time.time())
 
     def _beat(self) -> None:
         self.sync.heartbeat()

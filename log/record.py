@@ -114,6 +114,7 @@ class CallTrace:
     creation_ms: float = 0.0  # base of creation times; 0 = recorded before it was kept
     request_id: str = ""
     logs_crc: int = 0
+    job_id: str = ""  # the scheduled job that the commit ends
 
 
 @dataclass(frozen=True, slots=True)

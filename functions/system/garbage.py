@@ -1,6 +1,7 @@
 """Rows of system tables that nobody can ask for any more (spec 04 3.2).
 
-What is kept for a while and then of no use: the answers of sessions long gone, schemas that were replaced.
+What is kept for a while and then of no use: the answers of sessions long gone, schemas that were replaced,
+jobs that ended.
 One step is one small transaction, so that it never stands in anybody's way.
 """
 
@@ -10,11 +11,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from functions.catalog import BY_CREATION_TIME
+from functions.scheduled_jobs import remove_ended_jobs
 from functions.system.lifecycle import SchemaState
 from functions.transaction import Transaction
 from log import values
 from log.keys import encode_item
-from log.limits import DEAD_SCHEMA_RETENTION_HOURS, GARBAGE_ROWS_PER_STEP, SESSION_REQUEST_RETENTION_DAYS
+from log.limits import (
+    DEAD_SCHEMA_RETENTION_HOURS,
+    ENDED_JOB_RETENTION_DAYS,
+    GARBAGE_ROWS_PER_STEP,
+    SESSION_REQUEST_RETENTION_DAYS,
+)
 
 _HOUR_MS = 3_600_000.0
 _DEAD_SCHEMAS = (SchemaState.FAILED, SchemaState.OVERWRITTEN)
@@ -34,7 +41,8 @@ def collect_step(transaction: Transaction, now_ms: float) -> int:
     ]
     for table_name, row in gone:
         transaction.delete(transaction.catalog.tables[table_name], row["_id"])
-    return len(gone)
+    job_cutoff_ns = int((now_ms - ENDED_JOB_RETENTION_DAYS * 24 * _HOUR_MS) * 1e6)
+    return len(gone) + remove_ended_jobs(transaction, job_cutoff_ns, GARBAGE_ROWS_PER_STEP)
 
 
 def _older_than(transaction: Transaction, table_name: str, cutoff_ms: float) -> Iterator[dict[str, Any]]:

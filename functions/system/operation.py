@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.isolate import Engine
-from functions.query import CursorCodec
+from functions.pages import CursorCodec
 from functions.transaction import Transaction
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from functions.catalog import BACKFILLING, ENABLED, Catalog, Module, Table
-from functions.query import PageRequest, plan_query, read_page
+from functions.pages import PageRequest, read_page
+from functions.query import plan_query
 from functions.system.forecast import measure
 from functions.system.operation import SystemContext
 from functions.system.schema_changes import user_indexes

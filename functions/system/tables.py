@@ -81,6 +81,12 @@ SYSTEM_TABLES = (
 
 SYSTEM_TABLE_BY_NAME = {table.name: table for table in SYSTEM_TABLES}
 
+VIRTUAL_NAME_BY_NUMBER = {
+    SYSTEM_TABLE_BY_NAME["_scheduled_jobs"].number: "_scheduled_functions",
+    SYSTEM_TABLE_BY_NAME["_file_storage"].number: "_storage",
+}
+"""What user code calls a system table whose ids it may hold (functions/virtual_tables.py)."""
+
 CATALOG_TABLE_NAMES = (
     "_tables",
     "_index",

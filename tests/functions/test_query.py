@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from functions.filter import parse_filter
-from functions.query import CursorCodec, PageRequest, QueryStream, plan_query, read_page
+from functions.pages import CursorCodec, PageRequest, read_page
+from functions.query import QueryStream, plan_query
 from functions.transaction import Transaction
 from log import values
 from log.errors import BackendError

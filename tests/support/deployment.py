@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from functions.query import CursorCodec
+from functions.pages import CursorCodec
 from functions.system.operation import SystemContext
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from log import values

@@ -22,6 +22,7 @@ from gateway.backend import (
     GatewaySettings,
     Invalidated,
     Invalidation,
+    JobListener,
     Registered,
     StreamListener,
 )
@@ -256,6 +257,9 @@ class FakeBackend:
 
     def listen(self, listener: StreamListener) -> None:
         self._listener = listener
+
+    def listen_to_jobs(self, listener: JobListener) -> None:
+        self._job_listener = listener
 
     # --- inside -------------------------------------------------------------------------------------
 

@@ -1,0 +1,179 @@
+"""The scheduler over a queue in memory: an executor that ends jobs, loses connections, or fails."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from actors.runtime import ConnectionLost
+from actors.scheduler import Scheduler
+from functions import scheduled_jobs
+from functions.path import parse_function_path
+from functions.transaction import Transaction
+from log.committer import Commit
+from log.errors import internal_server_error
+from log.limits import JOBS_RUNNING_MAX
+from log.record import CallTrace, RecordKind, make_record
+
+from ..support.deployment import Deployment, functions_module
+
+PATIENCE_SECONDS = 20
+PATH = parse_function_path("m:f")
+
+
+class Queue:
+    """Jobs in a database whose commits a scheduler follows; also the executor that runs them."""
+
+    def __init__(self) -> None:
+        deployment = Deployment()
+        deployment.push(functions_module("m.js", "export const f = mutation();"))
+        self.database = deployment.database
+        self.told: list[str] = []
+        self._start_ns, self._started_ns = self.database.now_ns, time.monotonic_ns()
+        self.scheduler = Scheduler(self.now_ns, lambda path, outcome: self.told.append(path))
+        self.asked: list[str] = []
+        self.running, self.running_most = 0, 0
+        self.refusals: list[Exception] = []  # taken one by one, before anything is run
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def transact(self, change: Callable[[Transaction], Any]) -> Any:
+        """Commit, and let the scheduler see it."""
+        transaction = self.database.begin()
+        result = change(transaction)
+        body = transaction.commit_body(b"call", CallTrace())
+        self.database.commit(transaction)
+        ts = self.database.committer.published_ts
+        record = make_record(0, 1, ts, 1, RecordKind.COMMIT, body.encode())
+        self.scheduler.follow([Commit(record, body)])
+        return result
+
+    def now_ns(self) -> int:
+        """Time passes, from the database's present on."""
+        return self._start_ns + time.monotonic_ns() - self._started_ns
+
+    def add(self, in_ms: float) -> str:
+        def change(transaction: Transaction) -> str:
+            at_seconds = self.now_ns() / 1e9 + in_ms / 1e3
+            return scheduled_jobs.schedule(transaction, PATH, {}, at_seconds)
+
+        return self.transact(change)
+
+    async def call(self, method: str, job_id: str, call_id: bytes) -> Any:
+        assert method == "run_job" and len(call_id) == 16
+        self.asked.append(job_id)
+        self.running += 1
+        self.running_most = max(self.running_most, self.running)
+        try:
+            await self.gate.wait()
+            if self.refusals:
+                raise self.refusals.pop()
+            ended = {"type": scheduled_jobs.SUCCESS}
+            self.transact(lambda transaction: scheduled_jobs.end_job(transaction, job_id, ended))
+            return ["m.js:f", []]
+        finally:
+            self.running -= 1
+
+    def send(self, method: str, *arguments: Any) -> None:
+        raise AssertionError("nothing is sent without waiting for its answer")
+
+
+def play(scene: Callable[[Queue], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        queue = Queue()
+        running = asyncio.create_task(queue.scheduler.run())
+        try:
+            await asyncio.wait_for(scene(queue), PATIENCE_SECONDS)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(whole())
+
+
+async def drained(queue: Queue) -> None:
+    while queue.scheduler.jobs_waiting or queue.running:
+        await asyncio.sleep(0.001)
+
+
+def test_jobs_run_when_they_are_due_and_in_that_order() -> None:
+    async def scene(queue: Queue) -> None:
+        later, sooner = queue.add(in_ms=60), queue.add(in_ms=20)
+        queue.scheduler.set_executors([queue])
+        await asyncio.sleep(0)
+        assert queue.asked == [], "neither is due"
+        await drained(queue)
+        assert queue.asked == [sooner, later] and queue.told == ["m.js:f", "m.js:f"]
+
+    play(scene)
+
+
+def test_a_cancelled_job_is_not_run() -> None:
+    async def scene(queue: Queue) -> None:
+        job_id, other = queue.add(in_ms=30), queue.add(in_ms=40)
+        queue.scheduler.set_executors([queue])
+        queue.transact(lambda transaction: scheduled_jobs.cancel(transaction, job_id))
+        await drained(queue)
+        assert queue.asked == [other]
+
+    play(scene)
+
+
+def test_what_was_in_the_queue_before_the_start_is_taken_up() -> None:
+    async def scene(queue: Queue) -> None:
+        known = {queue.add(in_ms=0) for _ in range(5)}
+        successor = Scheduler(queue.now_ns, lambda path, outcome: None)
+        snapshot = queue.database.begin(is_read_only=True).snapshot
+        successor.start(snapshot, queue.database.catalog)
+        queue.scheduler = successor
+        successor.set_executors([queue])
+        running = asyncio.create_task(successor.run())
+        await drained(queue)
+        running.cancel()
+        assert set(queue.asked) == known and len(queue.asked) == 5
+
+    play(scene)
+
+
+def test_a_job_whose_executor_was_lost_or_failed_is_asked_for_again_until_it_has_ended() -> None:
+    async def scene(queue: Queue) -> None:
+        queue.refusals = [internal_server_error(), ConnectionLost("it is gone")]
+        job_id = queue.add(in_ms=0)
+        queue.scheduler.set_executors([queue])
+        await drained(queue)
+        assert queue.asked == [job_id] * 3 and queue.scheduler.jobs_run == 1
+
+    play(scene)
+
+
+def test_no_more_than_a_few_jobs_run_at_once_and_all_run_once() -> None:
+    seed = 20261126
+    chance = random.Random(seed)
+
+    async def scene(queue: Queue) -> None:
+        queue.gate.clear()
+        known = [queue.add(in_ms=chance.uniform(-5, 10)) for _ in range(60)]
+        queue.scheduler.set_executors([queue])
+        await asyncio.sleep(0.05)
+        assert queue.running == JOBS_RUNNING_MAX
+        queue.gate.set()
+        await drained(queue)
+        assert sorted(queue.asked) == sorted(known), f"seed {seed}"
+        assert queue.running_most == JOBS_RUNNING_MAX
+
+    play(scene)
+
+
+def test_without_executors_jobs_wait() -> None:
+    async def scene(queue: Queue) -> None:
+        queue.add(in_ms=0)
+        await asyncio.sleep(0.02)
+        assert queue.asked == [] and queue.scheduler.jobs_waiting == 1
+        queue.scheduler.set_executors([queue])
+        await drained(queue)
+        assert len(queue.asked) == 1
+
+    play(scene)
