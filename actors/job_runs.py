@@ -1,55 +1,80 @@
-"""One run of a scheduled mutation: the job's end is in the transaction of what it wrote (spec 03 5.1).
+"""One run of a scheduled mutation: its end is in the transaction of what it wrote (spec 03 5.1, 5.2).
 
-So it takes effect exactly once, whoever dies when. The function's failure ends the job too: then nothing
-but the end is written. Called again for a job that has ended, it does nothing.
+So it takes effect exactly once, whoever dies when. The function's failure is an end too: then nothing else
+is written. Called again for what has ended, or for a cron that is not due, it does nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.function_runs import trace_of
-from functions import scheduled_jobs
+from functions import cron_jobs, scheduled_jobs
 from functions.invocation import Invocation, Runner, RunOutcome
 from functions.outcome import refusal
 from functions.path import parse_function_path
 from functions.transaction import Transaction
 from log.errors import CATCHABLE_KINDS, BackendError, not_supported_yet
 from log.identity import Identity
+from log.ids import decode_id
 
 _NOBODY = Identity("unknown", None)
 _UNSUPPORTED_TYPE = "Unsupported function type. Only Mutation and Action can be scheduled."
 
 
 def run_job(runner: Runner, job_id: str, request_id: str, attempt: Attempt) -> Done[Ended | None]:
-    """What the job came to, with the trace to commit it; None when there is nothing to run."""
+    """What a job, or the next run of a cron, came to, with the trace to commit it; None when there is
+    nothing to run."""
+    crons = attempt.transaction.catalog.tables[cron_jobs.NEXT_RUNS]
+    is_cron = decode_id(job_id).table_number == crons.number
+    ended = (_run_cron if is_cron else _run_scheduled)(runner, job_id, request_id, attempt)
+    if ended is None:
+        return Done(None)
+    call, outcome = ended
+    return Done(Ended(outcome, UNPLACED_TS), replace(trace_of(call, attempt, outcome), job_id=job_id))
+
+
+def _run_scheduled(
+    runner: Runner, job_id: str, request_id: str, attempt: Attempt
+) -> tuple[RunCall, RunOutcome] | None:
     transaction = attempt.transaction
     job = scheduled_jobs.read_job(transaction, job_id)
     if job is None or job["nextTs"] is None:
-        return Done(None)
+        return None
     running = {"type": scheduled_jobs.IN_PROGRESS, "requestId": request_id}
     jobs = transaction.catalog.tables[scheduled_jobs.JOBS]
     transaction.patch(jobs, job_id, {"state": running})  # as the job sees itself; never committed
-    call = _call_of(job, scheduled_jobs.read_arguments(transaction, job), request_id)
-    before = transaction.savepoint()
+    call = _call_of(job["udfPath"], scheduled_jobs.read_arguments(transaction, job), request_id)
     outcome = _run(runner, call, job_id, attempt)
     if outcome.error is None:
         scheduled_jobs.end_job(transaction, job_id, {"type": scheduled_jobs.SUCCESS})
     else:
-        transaction.roll_back(before)
         failed = {"type": scheduled_jobs.FAILED, "error": outcome.error.message}
         scheduled_jobs.end_job(transaction, job_id, failed)
-    return Done(Ended(outcome, UNPLACED_TS), replace(trace_of(call, attempt, outcome), job_id=job_id))
+    return call, outcome
 
 
-def _call_of(job: dict[str, Any], arguments: bytes, request_id: str) -> RunCall:
+def _run_cron(
+    runner: Runner, run_id: str, request_id: str, attempt: Attempt
+) -> tuple[RunCall, RunOutcome] | None:
+    due = cron_jobs.due_cron(attempt.transaction, run_id)
+    if due is None:
+        return None
+    next_run, cron = due
+    spec = cron["cronSpec"]
+    call = _call_of(spec["udfPath"], bytes(spec["udfArgs"]), request_id)
+    outcome = _run(runner, call, None, attempt)
+    cron_jobs.end_run(attempt.transaction, next_run, cron, outcome)
+    return call, outcome
+
+
+def _call_of(path: str, arguments: bytes, request_id: str) -> RunCall:
     return RunCall(
         udf_type=None,
-        path=job["udfPath"],
-        component=job["component"],
+        path=path,
+        component="",
         args=arguments,
         identity_kind=_NOBODY.kind,
         identity_attributes=None,
@@ -61,8 +86,9 @@ def _call_of(job: dict[str, Any], arguments: bytes, request_id: str) -> RunCall:
     )
 
 
-def _run(runner: Runner, call: RunCall, job_id: str, attempt: Attempt) -> RunOutcome:
-    """What cannot be run fails like a function that threw: nobody else would hear of it."""
+def _run(runner: Runner, call: RunCall, job_id: str | None, attempt: Attempt) -> RunOutcome:
+    """What cannot be run fails like a function that threw: nobody else would hear of it. The writes of what
+    failed are undone."""
     udf_type = _type_of(attempt.transaction, call.path)
     if udf_type == "Action":
         return RunOutcome(None, refusal(not_supported_yet("Running actions").message), "Action")
@@ -78,12 +104,16 @@ def _run(runner: Runner, call: RunCall, job_id: str, attempt: Attempt) -> RunOut
         may_call_internal=True,
         job_id=job_id,
     )
+    before = attempt.transaction.savepoint()
     try:
-        return runner.run(attempt.transaction, invocation, attempt.seed, attempt.clock.now_ms)
+        outcome = runner.run(attempt.transaction, invocation, attempt.seed, attempt.clock.now_ms)
     except BackendError as failure:
         if failure.kind not in CATCHABLE_KINDS:
             raise
-        return RunOutcome(None, refusal(failure.message), "Mutation")
+        outcome = RunOutcome(None, refusal(failure.message), "Mutation")
+    if outcome.error is not None:
+        attempt.transaction.roll_back(before)
+    return outcome
 
 
 def _type_of(transaction: Transaction, path: str) -> str | None:

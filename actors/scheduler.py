@@ -1,8 +1,9 @@
-"""Runs scheduled jobs when they are due: a follower of the log, and a clock (design D16, spec 03 5.1).
+"""Runs scheduled jobs and crons when they are due: a follower of the log, and a clock (spec 03 5.1, 5.2).
 
-It polls nothing: the queue is folded from the commits that write `_scheduled_jobs`, and read once from the
-view at the start. An executor runs a job and ends it in one transaction, so asking twice does no harm:
-after a lost connection, or a failure that is nobody's fault, the job is asked for again, later and later.
+It polls nothing: the queue is folded from the commits that write `_scheduled_jobs` and `_cron_next_run`, and
+read once from the view at the start. An executor runs a job and ends it in one transaction, so asking twice
+does no harm: after a lost connection, or a failure that is nobody's fault, the job is asked for again, later
+and later.
 
 Read in this order: start, follow, _run_forever, _run.
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 from actors.runtime import ConnectionLost, Peer
 from functions.catalog import Catalog
+from functions.cron_jobs import NEXT_RUNS
 from functions.scheduled_jobs import BY_NEXT_TS, JOBS, job_id_of
 from functions.snapshot import SnapshotReader
 from functions.system.tables import SYSTEM_TABLE_BY_NAME, tablet_id_of
@@ -32,7 +34,8 @@ from log.limits import (
 )
 
 _logger = logging.getLogger(__name__)
-_TABLET = tablet_id_of(SYSTEM_TABLE_BY_NAME[JOBS])
+_QUEUES = (JOBS, NEXT_RUNS)
+_TABLETS = frozenset(tablet_id_of(SYSTEM_TABLE_BY_NAME[name]) for name in _QUEUES)
 _FIRST_DUE_KEY = encode_item(-(2**63))  # after null, which finished jobs hold
 
 Ran = Callable[[str, list[Any]], None]
@@ -58,17 +61,17 @@ class Scheduler:
         return len(self._due_ts)
 
     def start(self, snapshot: SnapshotReader, catalog: Catalog) -> None:
-        """Take up every job that is to be run at the snapshot; `follow` brings what comes after."""
-        index = catalog.tables[JOBS].index(BY_NEXT_TS)
-        assert index is not None
-        start = _FIRST_DUE_KEY
-        while True:
-            limit = SCAN_ROWS_PER_FETCH_MAX
-            rows = snapshot.scan(index.index_id, start, None, descending=False, limit=limit)
+        """Take up everything that is to be run at the snapshot; `follow` brings what comes after."""
+        for name in _QUEUES:
+            index = catalog.tables[name].index(BY_NEXT_TS)
+            assert index is not None
+            self._take_up_all(snapshot, index.index_id)
+
+    def _take_up_all(self, snapshot: SnapshotReader, index_id: bytes) -> None:
+        start, limit = _FIRST_DUE_KEY, SCAN_ROWS_PER_FETCH_MAX
+        while rows := snapshot.scan(index_id, start, None, descending=False, limit=limit):
             for row in rows:
                 self._take_up(row.document)
-            if len(rows) < limit:
-                return
             start = rows[-1].key + b"\x00"
 
     def set_executors(self, executors: Sequence[Peer]) -> None:
@@ -78,7 +81,7 @@ class Scheduler:
     def follow(self, commits: Sequence[Commit]) -> None:
         for commit in commits:
             for write in commit.body.writes:
-                if write.tablet_id != _TABLET:
+                if write.tablet_id not in _TABLETS:
                     continue
                 self._forget(write.document_id)
                 if write.document is not None:
@@ -139,11 +142,13 @@ class Scheduler:
             self.jobs_run += 1
             if answer is not None:
                 self._ran(*answer)
+            else:
+                self._try_later(job_id, None)  # it was not due yet by the executor's clock, or has ended
         finally:
             del self._running[job_id]
             self._changed.set()
 
-    def _try_later(self, job_id: str, failure: Exception) -> None:
+    def _try_later(self, job_id: str, failure: Exception | None) -> None:
         """Unless it has ended after all: then its row is not to be run any more."""
         if job_id not in self._due_ts:
             return

@@ -99,7 +99,7 @@ def _add_probes(app: Quart, core: GatewayCore) -> None:
 
     @app.get("/api/check_admin_key")
     async def check_admin_key() -> Response:
-        require_admin(core.settings, core.identify(HttpRequest(request.scope)))
+        require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
         return json_response(b'{"success":true,"allowedOps":[],"isReadOnly":false}')
 
 

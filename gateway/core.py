@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
+from gateway.authenticator import Authenticator
 from gateway.backend import Backend, FunctionCall, FunctionOutcome, GatewaySettings
 from gateway.function_log import FunctionLog
 from gateway.http import HttpRequest
-from gateway.identity import identify_request
+from gateway.identity import UserToken, identify_request
 from gateway.query_runner import QueryRunner
 from gateway.sync_socket import SyncContext
 from log.identity import Identity
@@ -30,7 +31,10 @@ class GatewayCore:
         self.backend, self.settings, self.on_defect = backend, settings, on_defect
         self.function_log = FunctionLog()
         self.runner = QueryRunner(backend, settings, self.function_log, on_defect)
-        self.sync = SyncContext(backend, settings, self.runner, self.function_log, on_defect)
+        self.authenticator = Authenticator(self.runner, redact=settings.redact_errors)
+        self.sync = SyncContext(
+            backend, settings, self.runner, self.authenticator, self.function_log, on_defect
+        )
         self._timer: asyncio.TimerHandle | None = None
         backend.listen_to_jobs(self._job_ran)
 
@@ -43,13 +47,16 @@ class GatewayCore:
             self._timer.cancel()
             self._timer = None
 
-    def identify(self, request: HttpRequest) -> Identity:
+    async def identify(self, request: HttpRequest) -> Identity:
         """Who sends this request: by Authorization, or by `adminKey=` in the address (spec 01 2.1)."""
         authorization = request.header(b"authorization")
         parameter = None
         if authorization is None and b"adminKey=" in request.query_string:
             parameter = parse_qs(request.query_string.decode("latin-1")).get("adminKey", [None])[-1]
-        return identify_request(self.settings, authorization, parameter)
+        found = identify_request(self.settings, authorization, parameter)
+        if isinstance(found, UserToken):
+            return (await self.authenticator.check(found.text)).identity
+        return found
 
     def _job_ran(self, call: FunctionCall, outcome: FunctionOutcome) -> None:
         self.function_log.add(call, outcome, outcome.udf_type or "Mutation", time.time())

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -84,7 +84,7 @@ class RunFunction:
 class Authenticate:
     base_version: int
     token_type: str  # "User" | "Admin" | "None"
-    value: str
+    value: str = field(repr=False)
     acting_as: dict[str, Any] | None
 
 

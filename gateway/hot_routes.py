@@ -108,7 +108,7 @@ class HotRoutes:
         else:
             check_json_content_type(request.header(b"content-type"))
             called = parse_call(parse_json_object(await http.read_body(receive)), client)
-        identity = self._core.identify(request)
+        identity = await self._core.identify(request)
         if udf_type == "Query":
             return await self._run_query(request, client, called, identity)
         call = self._function_call(request, client, called, identity)

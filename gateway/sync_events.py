@@ -36,6 +36,7 @@ class AuthenticateReceived:
 
     base_version: int
     verdict: Identity | BackendError
+    expires_seconds: float = float("inf")  # the identity ends then; only users' do
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """One client's state of the sync protocol: events in, effects out (spec 01 1.4-1.15; design D19).
 
-Law 1: no await, no clock, no socket. The shell (`sync_socket.py`) waits, runs functions and writes.
+Law 1: no await, no clock, no socket. The shell (`sync_socket.py`) waits, runs functions and writes; the
+time comes with each event.
 Law 2: the order of effects is the order on the wire.
 
 Promises:
@@ -9,6 +10,7 @@ Promises:
   - one computation at a time, at most SOCKET_TRANSITIONS_UNSENT_MAX Transitions unsent: a slow reader
     skips states and the newest one wins;
   - mutations run one at a time in the order received, under the identity of their arrival;
+  - nothing starts under an identity that has expired; an idle socket is not closed for it;
   - after Close nothing follows but ReleaseResults.
 
 Read in this order: receive, _maybe_compute, _transition_computed, _close_with.
@@ -21,7 +23,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from gateway import frames
+from gateway import frames, token_errors
 from gateway import sync_events as ev
 from gateway.backend import FunctionOutcome
 from gateway.frames import ZERO_VERSION, AddQuery, RemoveQuery, RunFunction, StateVersion
@@ -66,7 +68,9 @@ class SyncSession:
         "_closed",
         "_computing",
         "_identity",
+        "_identity_expires_seconds",
         "_mutations",
+        "_now_seconds",
         "_owed_ts",
         "_pending",
         "_queries",
@@ -88,7 +92,9 @@ class SyncSession:
         self._redact = redact_errors
         self._session_id: str | None = None  # set by each Connect
         self._clock_skew_ms: int | None = None
-        self._identity: Identity = UNKNOWN  # of the newest accepted Authenticate
+        self._now_seconds = 0.0  # of the newest event
+        self._identity: Identity = UNKNOWN  # of the newest accepted Authenticate, as is its end
+        self._identity_expires_seconds = float("inf")
         self._received_query_set = 0  # newest versions the client sent ...
         self._received_identity = 0
         self._version = ZERO_VERSION  # ... and the newest it was sent
@@ -111,8 +117,9 @@ class SyncSession:
     def is_closed(self) -> bool:
         return self._closed
 
-    def receive(self, event: ev.Event) -> list[ev.Effect]:
+    def receive(self, event: ev.Event, now_seconds: float = 0.0) -> list[ev.Effect]:
         """Take one event; returns the effects to perform, in order."""
+        self._now_seconds = now_seconds
         if self._closed:
             return self._receive_closed(event)
         try:
@@ -177,6 +184,7 @@ class SyncSession:
                 return self._close_after_auth_error(event.verdict, update_attempted=True)
             raise event.verdict
         self._received_identity += 1
+        self._identity_expires_seconds = event.expires_seconds
         if event.verdict != self._identity:
             self._identity = event.verdict
             for query in self._queries.values():
@@ -185,6 +193,8 @@ class SyncSession:
 
     def _function_requested(self, event: ev.FunctionRequested) -> list[ev.Effect]:
         message = event.message
+        if self._is_identity_expired():
+            raise token_errors.identity_expired()
         self._check_component(message.component)
         if message.is_mutation:
             if len(self._mutations) > SOCKET_MUTATIONS_QUEUED_MAX:
@@ -202,6 +212,10 @@ class SyncSession:
 
     def _message_refused(self, event: ev.MessageRefused) -> list[ev.Effect]:
         raise event.error
+
+    def _is_identity_expired(self) -> bool:
+        """Noticed when something is to be done in its name (spec 01 1.10): there is no timer."""
+        return self._now_seconds >= self._identity_expires_seconds
 
     # --- functions ----------------------------------------------------------------------------------
 
@@ -264,6 +278,9 @@ class SyncSession:
             return []
         if self._unsent >= SOCKET_TRANSITIONS_UNSENT_MAX:
             return []
+        if self._is_identity_expired():
+            # Not raised: the answers that brought us here are still owed to the client.
+            return self._close_with(token_errors.identity_expired())
         self._update_scheduled, self._computing = False, True
         min_ts = max(self._owed_ts, self._version.ts)
         self._target = StateVersion(self._received_query_set, self._received_identity, min_ts)

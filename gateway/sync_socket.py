@@ -16,16 +16,17 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import frames
 from gateway import sync_events as ev
+from gateway.authenticator import Authenticator
 from gateway.backend import Backend, FunctionCall, FunctionOutcome, GatewaySettings
 from gateway.client_version import ClientVersion
 from gateway.frames import Authenticate, Connect, ModifyQuerySet, RunFunction
 from gateway.function_log import FunctionLog
-from gateway.identity import acting_as, identify_admin, identify_user
+from gateway.identity import acting_as, identify_admin
 from gateway.query_runner import QueryRunner
 from gateway.sync_session import SyncSession
 from log import errors
 from log.errors import BackendError
-from log.identity import UNKNOWN, Identity
+from log.identity import UNKNOWN
 from log.limits import CLIENT_SILENCE_SECONDS_MAX, PING_SECONDS, SOCKET_MUTATION_SECONDS_MAX
 
 logger = logging.getLogger(__name__)
@@ -62,11 +63,12 @@ class SyncContext:
         backend: Backend,
         settings: GatewaySettings,
         runner: QueryRunner,
+        authenticator: Authenticator,
         function_log: FunctionLog,
         on_defect: Callable[[BaseException], None],
     ) -> None:
         self.backend, self.settings, self.runner = backend, settings, runner
-        self.function_log, self.on_defect = function_log, on_defect
+        self.authenticator, self.function_log, self.on_defect = authenticator, function_log, on_defect
         self.sockets: set[SyncSocket] = set()
         # Functions outlive the socket that started them (spec 01 1.9).
         self.functions: set[asyncio.Task[Any]] = set()
@@ -137,7 +139,8 @@ class SyncSocket:
                     newest_ts = await self._newest_ts(message.max_observed_ts or 0)
                     self._feed(ev.ConnectReceived(message, newest_ts, int(time.time() * 1000)))
                 case Authenticate():
-                    self._feed(ev.AuthenticateReceived(message.base_version, self._identify(message)))
+                    # Later messages wait until the token is checked: they count under what it proves.
+                    self._feed(await self._authenticate(message))
         except BackendError as refusal:
             self._feed(ev.MessageRefused(refusal))
         except Exception:
@@ -150,18 +153,23 @@ class SyncSocket:
         known_ts = self._context.backend.published_ts
         return known_ts if observed_ts <= known_ts else await self._context.backend.latest_ts()
 
-    def _identify(self, message: Authenticate) -> Identity | BackendError:
+    async def _authenticate(self, message: Authenticate) -> ev.AuthenticateReceived:
+        base_version = message.base_version
         try:
             match message.token_type:
                 case "None":
-                    return UNKNOWN
+                    return ev.AuthenticateReceived(base_version, UNKNOWN)
                 case "User":
-                    return identify_user(message.value)
+                    proven = await self._context.authenticator.check(message.value)
+                    return ev.AuthenticateReceived(base_version, proven.identity, proven.expires_seconds)
                 case _:
                     identity = identify_admin(self._context.settings, message.value)
-                    return identity if message.acting_as is None else acting_as(message.acting_as)
+                    acting = message.acting_as
+                    return ev.AuthenticateReceived(
+                        base_version, identity if acting is None else acting_as(acting)
+                    )
         except BackendError as refusal:
-            return refusal
+            return ev.AuthenticateReceived(base_version, refusal)
 
     def result_invalidated(self) -> None:
         """A result this session shows was overwritten (`Holder`)."""
@@ -193,7 +201,7 @@ class SyncSocket:
         self._feeding = True
         try:
             while self._events:
-                for effect in self._session.receive(self._events.popleft()):
+                for effect in self._session.receive(self._events.popleft(), time.time()):
                     self._perform(effect)
         except Exception as defect:
             self._context.on_defect(defect)

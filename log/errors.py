@@ -348,32 +348,6 @@ def bad_deploy_key(instance_name: str | None) -> BackendError:
     )
 
 
-def token_not_a_jwt() -> BackendError:
-    return BackendError(
-        ErrorKind.UNAUTHENTICATED,
-        "InvalidAuthHeader",
-        "Could not parse JWT payload. Check that the token is a valid JWT format with three base64-encoded "
-        "parts separated by dots.",
-    )
-
-
-def token_without_issuer() -> BackendError:
-    return BackendError(
-        ErrorKind.UNAUTHENTICATED,
-        "InvalidAuthHeader",
-        "Missing issuer claim ('iss') in JWT payload. The token must name who issued it.",
-    )
-
-
-def no_auth_provider() -> BackendError:
-    return BackendError(
-        ErrorKind.UNAUTHENTICATED,
-        "NoAuthProvider",
-        "No auth provider found matching the given token (no providers configured). "
-        "Check convex/auth.config.ts.",
-    )
-
-
 def port_taken(host: str, port: int) -> BackendError:
     return BackendError(
         ErrorKind.OPERATIONAL,

@@ -23,6 +23,7 @@ GATEWAY_DOOR = "functions.path"
 """The one thing outside `log` that the gateway knows: how functions are named."""
 
 HOMES = {
+    "cronsim": {"functions/crons.py"},
     "sqlite3": {"log/sqlite_store.py", "log/sqlite_reader.py"},
     "psycopg": {"log/postgres_store.py"},
     "lmdb": {"actors/view_environment.py"},
@@ -33,6 +34,8 @@ HOMES = {
     "pydantic_settings": {"cluster/config.py"},
     "uvloop": {"cluster/ray_runtime.py"},
     "brotli": {"gateway/compression.py"},
+    "jwt": {"gateway/user_tokens.py"},
+    "aiohttp": {"gateway/http_client.py"},
     "werkzeug": {"gateway/app.py"},
     "websockets": {"gateway/websocket_protocol.py"},
     "uvicorn": {"gateway/server.py", "gateway/websocket_protocol.py"},
@@ -40,6 +43,9 @@ HOMES = {
     "httptools": set(),  # uvicorn's, chosen by name
 }
 """Who may import an engine. A home that ends in / is a folder."""
+
+PACKAGES = {"jwt": "pyjwt"}
+"""Engines whose package has another name."""
 
 EVERYWHERE = {"orjson", "msgpack"}
 """Codecs: pure functions, no home needed."""
@@ -99,7 +105,8 @@ def test_every_imported_library_has_a_home_and_is_a_dependency() -> None:
     used = {name.split(".")[0] for path in product_modules() for name in imported_modules(path)}
     foreign = used - set(sys.stdlib_module_names) - set(ROOMS)
     assert foreign <= known, "a library without a home"
-    assert declared == known - {"sqlite3", "werkzeug"}, "sqlite3 is Python's, werkzeug comes with quart"
+    packages = {PACKAGES.get(name, name) for name in known}
+    assert declared == packages - {"sqlite3", "werkzeug"}, "sqlite3 is Python's, werkzeug comes with quart"
 
 
 def test_the_top_level_holds_exactly_what_it_should() -> None:

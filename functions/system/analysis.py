@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from functions.cron_jobs import cron_specs
 from functions.images import image_request, is_entry
 from functions.isolate import CallRequest, Engine, Image, ImageRequest, Returned, Settled, Terminated, Thrown
 from functions.outcome import LogLine, error_of_termination, error_of_thrown
@@ -23,7 +24,7 @@ from functions.system import errors
 from functions.system.push_request import APP_PATH, AUTH_PATH, SCHEMA_PATH, PushedModule
 from functions.validators import parse_args_validator, parse_returns_validator
 from log import limits
-from log.errors import BackendError, bad_request, not_supported_yet
+from log.errors import BackendError, bad_request
 from log.invariant import invariant
 
 HTTP_PATH, CRONS_PATH = "http.js", "crons.js"
@@ -138,7 +139,9 @@ def analyse(evaluator: Evaluator, modules: Sequence[PushedModule]) -> dict[str, 
     if HTTP_PATH in analyses:
         analyses[HTTP_PATH]["httpRoutes"] = _http_routes(evaluator, image, modules)
     if CRONS_PATH in analyses:
-        _refuse_crons(evaluator, image, modules)
+        exported = _exported(evaluator, image, CRONS_PATH, "crons", modules)
+        functions = {path: analysis["functions"] for path, analysis in analyses.items()}
+        analyses[CRONS_PATH]["cronSpecs"] = cron_specs(exported, functions)
     return analyses
 
 
@@ -175,12 +178,6 @@ def _http_routes(evaluator: Evaluator, image: Image, modules: Sequence[PushedMod
         for route in routes
         if isinstance(route["path"], str) and isinstance(route["method"], str)
     ]
-
-
-def _refuse_crons(evaluator: Evaluator, image: Image, modules: Sequence[PushedModule]) -> None:
-    """A crons.js without jobs is accepted; one with jobs would silently never run them."""
-    if _exported(evaluator, image, CRONS_PATH, "crons", modules):
-        raise not_supported_yet("Crons")
 
 
 def _exported(

@@ -1,11 +1,14 @@
 """Who may sign tokens for this deployment: `auth.config.js` read into rows of `_auth` (spec 02 9.5).
 
-The rows are what the CLI calls AuthInfo. Validating tokens against them is the gateway's business.
+The rows are what the CLI calls AuthInfo; their creation times keep the order of the file, because a
+token belongs to the first provider that fits. Validating tokens is the gateway's business.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -19,6 +22,7 @@ AuthInfo = dict[str, Any]
 _ALGORITHMS = ("RS256", "ES256")
 _MISSING_VARIABLE = "Environment variable "
 _MISSING_EXPORT = "auth config file is missing default export"
+_TOP_LEVEL_DOMAIN = re.compile(r"[^.]\.(?:[a-z]{2,}|xn--[a-z0-9-]+)\.?$")
 
 
 def evaluate_auth(evaluator: Evaluator, module: PushedModule | None) -> list[AuthInfo]:
@@ -71,7 +75,7 @@ def _parse_oidc(provider: dict[str, Any]) -> AuthInfo:
         raise errors.auth_config_mismatch("an OIDC provider has a `domain`, not an `issuer`")
     return {
         "applicationID": _string(provider, "applicationID"),
-        "domain": _string(provider, "domain"),
+        "domain": _issuer(provider, "domain"),
     }
 
 
@@ -85,7 +89,7 @@ def _parse_custom_jwt(provider: dict[str, Any]) -> AuthInfo:
     return {
         "type": "customJwt",
         "applicationID": _string(provider, "applicationID") if has_application else None,
-        "issuer": _string(provider, "issuer"),
+        "issuer": _issuer(provider, "issuer"),
         "jwks": _string(provider, "jwks"),
         "algorithm": algorithm,
     }
@@ -98,17 +102,40 @@ def _string(provider: dict[str, Any], name: str) -> str:
     return found
 
 
+def _issuer(provider: dict[str, Any], name: str) -> str:
+    """An address of http or https, whose scheme may be left out (spec 01 4.1)."""
+    address = _string(provider, name)
+    if address.startswith('"'):
+        raise errors.invalid_provider_domain(address, "it begins with a quotation mark")
+    has_scheme = "://" in address
+    try:
+        parts = urlsplit(address if has_scheme else f"https://{address}")
+        host, _ = parts.hostname, parts.port
+    except ValueError as failure:
+        raise errors.invalid_provider_domain(address, str(failure)) from None
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+        raise errors.invalid_provider_domain(address, "it is no address of http or https")
+    # A list of the real top-level domains would be outdated soon: letters after a dot count as one.
+    if not (has_scheme or host == "localhost" or _TOP_LEVEL_DOMAIN.search(host)):
+        raise errors.invalid_provider_domain(address, "without https:// it must end in a top-level domain")
+    return address
+
+
 def replace_auth(transaction: Transaction, infos: list[AuthInfo]) -> dict[str, list[str]]:
     """Make `infos` the providers; the JSON texts that came and went (spec 02 8, authDiff)."""
     table = transaction.catalog.tables["_auth"]
-    rows = {_text(_info_of(row)): row["_id"] for row in transaction.all_documents(table)}
+    in_order = sorted(transaction.all_documents(table), key=lambda row: row["_creationTime"])
+    rows = {_text(_info_of(row)): row["_id"] for row in in_order}
     wanted = {_text(info): info for info in infos}
-    added, removed = sorted(wanted.keys() - rows.keys()), sorted(rows.keys() - wanted.keys())
-    for text in removed:
+    kept = [text for text in rows if text in wanted]
+    added = [text for text in wanted if text not in rows]
+    if [*kept, *added] != list(wanted):  # the order changed: only new rows can be later ones
+        kept, added = [], list(wanted)
+    for text in rows.keys() - kept:
         transaction.delete(table, rows[text])
     for text in added:
         transaction.insert("_auth", wanted[text])
-    return {"added": added, "removed": removed}
+    return {"added": sorted(wanted.keys() - rows.keys()), "removed": sorted(rows.keys() - wanted.keys())}
 
 
 def _info_of(row: dict[str, Any]) -> AuthInfo:

@@ -116,6 +116,10 @@ def auth_config_mismatch(detail: str) -> BackendError:
     )
 
 
+def invalid_provider_domain(address: str, fault: str) -> BackendError:
+    return bad_request("InvalidProviderDomainUrl", f"Invalid provider domain URL '{address}': {fault}.")
+
+
 # --- two pushes, or a push and something else ---------------------------------------------------------
 
 

@@ -21,10 +21,11 @@ from typing import Any, ParamSpec, TypeVar
 import orjson
 
 from functions.catalog import Catalog
+from functions.cron_jobs import Spec, replace_crons
 from functions.images import is_entry
 from functions.schema import Schema
 from functions.system import errors
-from functions.system.analysis import HTTP_PATH, Analysis, Evaluator, analyse
+from functions.system.analysis import CRONS_PATH, HTTP_PATH, Analysis, Evaluator, analyse
 from functions.system.app_definition import (
     Definition,
     check_environment,
@@ -347,11 +348,17 @@ def _activate(transaction: Transaction, push_id: str, staged: StagedPush) -> dic
         "diffType": {"type": "modify"},
         "moduleDiff": module_diff,
         "udfConfigDiff": config_diff,
-        "cronDiff": {"added": [], "updated": [], "deleted": []},
+        "cronDiff": replace_crons(transaction, _cron_specs(staged)),
         "indexDiff": staged.index_diff,
         "schemaDiff": _schema_diff(catalog, staged),
     }
     return {"authDiff": auth_diff, "definitionDiffs": {}, "componentDiffs": {"": component_diff}}
+
+
+def _cron_specs(staged: StagedPush) -> list[Spec]:
+    """What the push's crons.js exports; nothing without one."""
+    analyses = [orjson.loads(module.analysis) for module in staged.modules if module.path == CRONS_PATH]
+    return (analyses[0]["cronSpecs"] or []) if analyses else []
 
 
 def _replace_udf_config(transaction: Transaction, staged: StagedPush) -> dict[str, str] | None:

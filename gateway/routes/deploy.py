@@ -42,7 +42,7 @@ async def read_admin_body(core: GatewayCore) -> tuple[dict[str, Any], Identity]:
     if key is not None and not isinstance(key, str):
         raise errors.bad_json_body("`adminKey` must be a string")
     asked = HttpRequest(request.scope)
-    identity = core.identify(asked) if key is None else identify_admin(core.settings, key)
+    identity = await core.identify(asked) if key is None else identify_admin(core.settings, key)
     return fields, require_admin(core.settings, identity)
 
 
@@ -72,18 +72,18 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
     @routes.get("/list_environment_variables")
     @routes.get("/v1/list_environment_variables")
     async def list_environment_variables() -> Response:
-        identity = require_admin(core.settings, core.identify(HttpRequest(request.scope)))
+        identity = require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
         return json_response(await core.backend.admin("list_environment_variables", b"{}", identity))
 
     @routes.get("/v1/get_canonical_urls")
     async def get_canonical_urls() -> Response:
-        require_admin(core.settings, core.identify(HttpRequest(request.scope)))
+        require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
         urls = {"convexCloudUrl": core.settings.cloud_origin, "convexSiteUrl": core.settings.site_origin}
         return json_response(orjson.dumps(urls))
 
     @routes.get("/v1/deployment_info")
     async def deployment_info() -> Response:
-        require_admin(core.settings, core.identify(HttpRequest(request.scope)))
+        require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
         return json_response(b'{"kind":"selfHosted"}')
 
     return routes

@@ -60,7 +60,7 @@ def function_routes(core: GatewayCore) -> Blueprint:
         fields = await read_json_object()
         called = parse_call(fields, asked.client)
         ts = await _readable_ts(core, fields.get("ts"))
-        return json_response(await _query_at(core, asked, called, core.identify(asked), ts))
+        return json_response(await _query_at(core, asked, called, await core.identify(asked), ts))
 
     @routes.post("/query_batch")
     async def query_batch() -> Response:
@@ -69,7 +69,7 @@ def function_routes(core: GatewayCore) -> Blueprint:
         if not isinstance(queries, list) or len(queries) > QUERY_BATCH_LENGTH_MAX:
             raise errors.bad_json_body(f"`queries` must be an array of at most {QUERY_BATCH_LENGTH_MAX}")
         calls = [parse_call(_object(query), asked.client) for query in queries]
-        identity = core.identify(asked)
+        identity = await core.identify(asked)
         await core.backend.wait_covered(core.backend.published_ts)
         ts = core.runner.covered_ts
         answers = await asyncio.gather(*(_query_at(core, asked, called, identity, ts) for called in calls))
@@ -79,7 +79,7 @@ def function_routes(core: GatewayCore) -> Blueprint:
     async def function() -> Response:
         asked = HttpRequest(request.scope)
         called = parse_call(await read_json_object(), asked.client)
-        identity = require_admin(core.settings, core.identify(asked))
+        identity = require_admin(core.settings, await core.identify(asked))
         if called.component and not identity.is_plain_admin:
             raise errors.internal_server_error()
         return await _run_any(core, asked, called, identity)
@@ -88,7 +88,9 @@ def function_routes(core: GatewayCore) -> Blueprint:
     async def run(identifier: str) -> Response:
         asked = HttpRequest(request.scope)
         fields = await read_json_object()
-        return await _run_any(core, asked, _run_call(identifier, fields, asked.client), core.identify(asked))
+        return await _run_any(
+            core, asked, _run_call(identifier, fields, asked.client), await core.identify(asked)
+        )
 
     return routes
 

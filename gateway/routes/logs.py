@@ -26,7 +26,7 @@ def log_routes(core: GatewayCore) -> Blueprint:
     @routes.get("/app_metrics/stream_function_logs")
     async def stream_function_logs() -> Response:
         asked = HttpRequest(request.scope)
-        require_admin(core.settings, core.identify(asked))
+        require_admin(core.settings, await core.identify(asked))
         cursor_ms, request_id = _parse_cursor(), _parse_request_filter()
         executions, cursor_ms = await poll(
             core.function_log, cursor_ms, request_id, FUNCTION_LOG_POLL_SECONDS_MAX

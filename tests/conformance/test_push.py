@@ -9,6 +9,8 @@ import pytest
 
 from ..support.server import RunningServer, copy_app
 from .conftest import APP
+from .test_replay import call
+from .test_scheduler import count, until
 
 SCHEMA_ROW = "counters: defineTable"
 
@@ -136,3 +138,29 @@ def test_environment_variables_are_set_shown_and_removed(server: RunningServer, 
     assert "Successfully unset FOO" in server.cli(app, "env", "remove", "FOO").stdout
     refused = server.cli(app, "env", "set", "1X", "y")
     assert refused.returncode == 1 and "EnvironmentVariableNameInvalid" in refused.stdout
+
+
+CRONS = """
+import { cronJobs } from "convex/server";
+import { internal } from "./_generated/api";
+
+const crons = cronJobs();
+crons.interval("tick", { seconds: 1 }, internal.jobs.count, { name: "ticks" });
+crons.daily("never today", { hourUTC: 3, minuteUTC: 33 }, internal.jobs.count, { name: "daily" });
+export default crons;
+"""
+
+
+@pytest.mark.usefixtures("restored")
+def test_crons_run_while_they_are_part_of_the_app(server: RunningServer, scratch: Path) -> None:
+    (scratch / "convex" / "crons.ts").write_text(CRONS)
+    pushed = server.cli(scratch, "deploy", "-y")
+    assert pushed.returncode == 0, pushed.stdout
+    until(lambda: count(server, "ticks") >= 3, "the cron has run three times")
+    assert count(server, "daily") == 0
+    (scratch / "convex" / "crons.ts").unlink()
+    assert server.cli(scratch, "deploy", "-y").returncode == 0
+    ticks = count(server, "ticks")
+    call(server, "mutation", "jobs:counted", {"name": "later", "times": 1, "delayMs": 2500})
+    until(lambda: count(server, "later") == 1, "more than two periods have passed")
+    assert count(server, "ticks") == ticks

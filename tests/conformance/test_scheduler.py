@@ -24,8 +24,8 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def count(server: RunningServer, name: str) -> object:
-    return call(server, "query", "messages:count", {"name": name})
+def count(server: RunningServer, name: str) -> float:
+    return call(server, "query", "messages:count", {"name": name})  # type: ignore[return-value]
 
 
 def states(server: RunningServer, name: str) -> list[str]:

@@ -146,6 +146,62 @@ def test_a_result_overwritten_on_its_way_is_evaluated_again() -> None:
     assert len(of_type(effects, ev.ComputeTransition)) == 1
 
 
+USER = Identity("user", b'{"tokenIdentifier":"i|s"}')
+EXPIRES_SECONDS = 1_000.0
+EXPIRED = {
+    "type": "AuthError",
+    "error": "Convex token identity expired",
+    "baseVersion": 1,
+    "authUpdateAttempted": False,
+}
+
+
+def logged_in() -> SyncSession:
+    """A session of a user whose token was confirmed and counts until EXPIRES_SECONDS."""
+    session = SyncSession()
+    session.receive(ev.AuthenticateReceived(0, USER, EXPIRES_SECONDS), 0)
+    session.receive(ev.TransitionComputed(10, ()), 0)
+    session.receive(ev.TransitionWritten(), 0)
+    return session
+
+
+@pytest.mark.parametrize("start", [mutation(0), action(0), modify(0, add(0)), ev.ResultInvalidated()])
+def test_nothing_starts_under_an_identity_that_has_expired(start: ev.Event) -> None:
+    assert not of_type(logged_in().receive(start, EXPIRES_SECONDS - 0.1), ev.Close)
+    effects = logged_in().receive(start, EXPIRES_SECONDS)
+    assert sent(effects) == [EXPIRED] and effects[-1] == ev.Close(None, "")
+    assert not of_type(effects, ev.StartFunction) and not of_type(effects, ev.ComputeTransition)
+
+
+def test_an_idle_socket_is_not_closed_when_its_identity_expires() -> None:
+    session = logged_in()
+    assert session.receive(ev.TransitionWritten(), EXPIRES_SECONDS + 1_000) == []
+    assert not session.is_closed
+
+
+@pytest.mark.parametrize("later", [USER, Identity(), ADMIN])
+def test_a_later_identity_ends_when_it_does_and_not_when_the_one_before_did(later: Identity) -> None:
+    session = logged_in()
+    session.receive(ev.AuthenticateReceived(1, later), EXPIRES_SECONDS + 1)
+    assert of_type(session.receive(mutation(0), EXPIRES_SECONDS + 2), ev.StartFunction)
+
+
+def test_the_answer_of_an_action_is_told_even_when_its_user_expired_meanwhile() -> None:
+    session = logged_in()
+    session.receive(action(0), 0)
+    effects = session.receive(ev.ActionFinished(0, succeeded(20)), EXPIRES_SECONDS)
+    assert [message["type"] for message in sent(effects)] == ["ActionResponse", "AuthError"]
+    assert effects[-1] == ev.Close(None, "")
+
+
+def test_an_expired_identity_lets_go_of_the_results_it_showed() -> None:
+    session, shown = logged_in(), result(20)
+    session.receive(modify(0, add(0)), 0)
+    session.receive(ev.TransitionComputed(20, ((0, shown),)), 0)
+    effects = session.receive(ev.ResultInvalidated(), EXPIRES_SECONDS)
+    assert of_type(effects, ev.ReleaseResults) == [ev.ReleaseResults((shown,))]
+
+
 def test_a_new_identity_makes_every_query_be_looked_up_again() -> None:
     session = SyncSession()
     session.receive(modify(0, add(0)))

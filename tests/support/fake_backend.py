@@ -131,7 +131,12 @@ def _echo(ctx: Context, args: dict[str, Any]) -> Any:
     return args
 
 
+def _providers(ctx: Context, args: dict[str, Any]) -> Any:
+    return ctx.get("auth", [])
+
+
 FUNCTIONS: dict[str, tuple[str, Function]] = {
+    "_system/frontend/listAuthProviders.js:default": ("Query", _providers),
     "m.js:list": ("Query", _list),
     "m.js:count": ("Query", _count),
     "m.js:strict": ("Query", _strict),

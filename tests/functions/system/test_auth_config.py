@@ -72,3 +72,55 @@ def test_replacing_providers_reports_and_writes_only_the_difference() -> None:
     after = {row.get("domain"): row["_id"] for row in database.documents("_auth")}
     assert after["https://other"] == kept["https://other"]
     assert set(after) == {"https://other", None}
+
+
+def stored_domains(database: MemoryDatabase) -> list[str]:
+    """As the gateway reads them: by creation time."""
+    rows = sorted(database.documents("_auth"), key=lambda row: row["_creationTime"])
+    return [row["domain"] for row in rows]
+
+
+def test_the_order_of_the_providers_is_kept_because_the_first_that_fits_is_taken() -> None:
+    database = MemoryDatabase()
+    one, two, three = ({**OIDC, "domain": f"https://{name}"} for name in ("z", "a", "m"))
+    database.transact(lambda transaction: replace_auth(transaction, [one, two]))
+    assert stored_domains(database) == ["https://z", "https://a"]
+    diff = database.transact(lambda transaction: replace_auth(transaction, [two, three, one]))
+    assert stored_domains(database) == ["https://a", "https://m", "https://z"]
+    assert len(diff["added"]) == 1 and diff["removed"] == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://i.test/",
+        "http://localhost:8080",
+        "http://10.0.0.7:9",
+        "localhost",
+        "i.test:8443",
+        "xn--p.xn--p1ai",
+    ],
+)
+def test_an_issuer_is_an_address_whose_scheme_may_be_left_out(address: str) -> None:
+    assert parse({**OIDC, "domain": address})[0]["domain"] == address
+    assert parse({**JWT, "issuer": address})[0]["issuer"] == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        '"https://i.test"',
+        "ftp://i.test",
+        "https://",
+        "issuer",
+        "10.0.0.7",
+        "https://i:port",
+        "mailto:a@b.test",
+    ],
+)
+def test_any_other_issuer_is_refused(address: str) -> None:
+    for provider in ({**OIDC, "domain": address}, {**JWT, "issuer": address}):
+        with pytest.raises(BackendError) as raised:
+            parse(provider)
+        assert raised.value.code == "InvalidProviderDomainUrl", address

@@ -70,7 +70,9 @@ def test_a_real_bundle_of_the_npm_package_is_analysed_and_runs_nowhere_else(depl
     names = [each["name"] for each in answer["analysis"][""]["functions"]["messages.js"]["functions"]]
     assert names == sorted(names) and {"list", "send", "clear", "greet"} <= set(names)
     assert answer["appAuth"] == [{"applicationID": "convex", "domain": "https://i"}]
-    assert start_refusal(deployment, *files.values(), crons).code == "NotSupportedYet"
+    with_crons = deployment.start(*files.values(), crons, schema=schema, app=app)
+    specs = with_crons["analysis"][""]["functions"]["crons.js"]["cronSpecs"]
+    assert [spec["identifier"] for spec in specs] == ["sweep"]
 
 
 def test_the_analysis_and_later_calls_share_one_image(deployment: Deployment) -> None:

@@ -1,0 +1,193 @@
+"""Crons as documents: what a push makes of `crons.ts`, and what a run leaves behind (spec 03 5.2).
+
+`_cron_jobs` says what runs and how often, `_cron_next_run` when it runs next, `_cron_job_logs` how the last
+few runs ended. All three change in transactions: of a push, or of the run itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from functions.catalog import Table
+from functions.crons import first_run, invalid_cron, run_after, stored_schedule
+from functions.invocation import RunOutcome
+from functions.path import parse_function_path
+from functions.transaction import Transaction
+from log import values
+from log.keys import encode_item
+from log.limits import CRON_LOG_CHARACTERS_MAX, CRON_LOGS_HELD_MAX
+
+CRONS, NEXT_RUNS, LOGS = "_cron_jobs", "_cron_next_run", "_cron_job_logs"
+_SAME_RUN_NS = 30 * 1_000_000_000  # a next run this near to the new one is left as it is
+
+Functions = Mapping[str, Sequence[Mapping[str, Any]]]
+"""What analysis found, by module path."""
+
+Spec = dict[str, Any]
+"""`{"identifier", "spec": {"udfPath", "udfArgs" (JSON text), "cronSchedule"}}`, as analysis keeps it."""
+
+
+def cron_specs(exported: Mapping[str, Any], functions: Functions) -> list[Spec]:
+    """What `crons.ts` exports, checked against the functions of the push."""
+    return [_cron_spec(name, cron, functions) for name, cron in exported.items()]
+
+
+def _cron_spec(name: str, cron: Mapping[str, Any], functions: Functions) -> Spec:
+    for character in name:
+        if not character.isascii() or not character.isprintable():
+            raise invalid_cron(f"CronIdentifier {name} has invalid character '{character}'")
+    path = parse_function_path(cron["name"])
+    types = {found["name"]: found["udfType"] for found in functions.get(path.module, ())}
+    if path.function not in types:
+        raise invalid_cron(
+            f"The cron job '{name}' schedules a function that does not exist: {path.canonical}"
+        )
+    if types[path.function] == "Query":
+        raise invalid_cron(
+            f"The cron job '{name}' schedules a query function, only actions and mutations can be scheduled: "
+            f"{path.canonical}"
+        )
+    arguments = values.dumps(values.decode(cron.get("args") or [{}])).decode()
+    schedule = stored_schedule(name, cron["schedule"])
+    return {
+        "identifier": name,
+        "spec": {"udfPath": path.canonical, "udfArgs": arguments, "cronSchedule": schedule},
+    }
+
+
+def replace_crons(transaction: Transaction, specs: Sequence[Spec]) -> dict[str, list[str]]:
+    """Make the database's crons those of the push; returns the diff the CLI prints."""
+    tables = transaction.catalog.tables
+    stored = {row["name"]: row for row in transaction.all_documents(tables[CRONS])}
+    wanted = {spec["identifier"]: _stored_spec(spec["spec"]) for spec in specs}
+    diff: dict[str, list[str]] = {"added": [], "updated": [], "deleted": []}
+    for name, spec in wanted.items():
+        row = stored.get(name)
+        if row is None:
+            _add(transaction, name, spec)
+            diff["added"].append(name)
+        elif not values.same(row["cronSpec"], spec):
+            _update(transaction, row, spec)
+            diff["updated"].append(name)
+    for name in stored.keys() - wanted.keys():
+        _remove(transaction, stored[name])
+        diff["deleted"].append(name)
+    return {kind: sorted(names) for kind, names in diff.items()}
+
+
+def _stored_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {**spec, "udfArgs": spec["udfArgs"].encode()}
+
+
+def _add(transaction: Transaction, name: str, spec: dict[str, Any]) -> None:
+    cron_id = transaction.insert(CRONS, {"name": name, "cronSpec": spec})
+    due_ts = first_run(spec["cronSchedule"], name, transaction.now_ns)
+    fields = {"cronJobId": cron_id, "state": {"type": "pending"}, "prevTs": None, "nextTs": due_ts}
+    transaction.insert(NEXT_RUNS, fields)
+
+
+def _update(transaction: Transaction, row: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Other arguments keep the next run, and so does a schedule that moves it by less than a blink."""
+    transaction.patch(transaction.catalog.tables[CRONS], row["_id"], {"cronSpec": spec})
+    next_run = _next_run_of(transaction, row["_id"])
+    if next_run is None or values.same(row["cronSpec"]["cronSchedule"], spec["cronSchedule"]):
+        return
+    due_ts = first_run(spec["cronSchedule"], row["name"], transaction.now_ns)
+    if abs(due_ts - next_run["nextTs"]) >= _SAME_RUN_NS:
+        transaction.patch(transaction.catalog.tables[NEXT_RUNS], next_run["_id"], {"nextTs": due_ts})
+
+
+def _remove(transaction: Transaction, row: dict[str, Any]) -> None:
+    tables = transaction.catalog.tables
+    next_run = _next_run_of(transaction, row["_id"])
+    if next_run is not None:
+        transaction.delete(tables[NEXT_RUNS], next_run["_id"])
+    for past_run in _logs_of(transaction, row["name"]):
+        transaction.delete(tables[LOGS], past_run["_id"])
+    transaction.delete(tables[CRONS], row["_id"])
+
+
+def _next_run_of(transaction: Transaction, cron_id: str) -> dict[str, Any] | None:
+    return transaction.first(transaction.catalog.tables[NEXT_RUNS], "by_cron_job_id", encode_item(cron_id))
+
+
+# --- runs -------------------------------------------------------------------------------------------
+
+
+def due_cron(transaction: Transaction, run_id: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """(the row of the next run, the cron) if it is due at the transaction's time."""
+    tables = transaction.catalog.tables
+    next_run = _read(transaction, tables[NEXT_RUNS], run_id)
+    if next_run is None or next_run["nextTs"] > transaction.now_ns:
+        return None
+    cron = _read(transaction, tables[CRONS], next_run["cronJobId"])
+    return (next_run, cron) if cron is not None else None
+
+
+def end_run(
+    transaction: Transaction, next_run: dict[str, Any], cron: dict[str, Any], outcome: RunOutcome
+) -> None:
+    """The run is over: keep how it ended, and say when the next one is due."""
+    name, spec = cron["name"], cron["cronSpec"]
+    _log(transaction, cron, _status_of(outcome), outcome.log_lines)
+    due_ts, missed = run_after(spec["cronSchedule"], name, next_run["nextTs"], transaction.now_ns)
+    if missed:
+        _log(transaction, cron, {"type": "canceled", "num_canceled": missed}, ())
+    for past_run in _logs_of(transaction, name)[:-CRON_LOGS_HELD_MAX]:
+        transaction.delete(transaction.catalog.tables[LOGS], past_run["_id"])
+    changes = {"prevTs": next_run["nextTs"], "nextTs": due_ts}
+    transaction.patch(transaction.catalog.tables[NEXT_RUNS], next_run["_id"], changes)
+
+
+def _log(
+    transaction: Transaction, cron: dict[str, Any], status: dict[str, Any], lines: Sequence[str]
+) -> None:
+    characters = 0
+    kept: list[str] = []
+    for line in lines:
+        characters += len(line)
+        if characters > CRON_LOG_CHARACTERS_MAX:
+            break
+        kept.append(line)
+    spec = cron["cronSpec"]
+    fields = {
+        "name": cron["name"],
+        "ts": transaction.now_ns,
+        "udfPath": spec["udfPath"],
+        "udfArgs": spec["udfArgs"],
+        "status": status,
+        "logLines": {"logLines": kept, "isTruncated": len(kept) < len(lines)},
+        "executionTime": 0.0,  # not measured: it would be another one when the run is replayed
+    }
+    transaction.insert(LOGS, fields)
+
+
+def _status_of(outcome: RunOutcome) -> dict[str, Any]:
+    if outcome.error is not None:
+        return {"type": "err", "error": outcome.error.message}
+    text = (outcome.value or b"null").decode()
+    if len(text) > CRON_LOG_CHARACTERS_MAX:
+        truncated = {"type": "truncated", "truncated_log": text[:CRON_LOG_CHARACTERS_MAX]}
+        return {"type": "success", "result": truncated}
+    return {"type": "success", "result": {"type": "default", "value": values.decode(orjson.loads(text))}}
+
+
+def _logs_of(transaction: Transaction, name: str) -> list[dict[str, Any]]:
+    """Of one cron, oldest first."""
+    table = transaction.catalog.tables[LOGS]
+    index = table.index("by_name_and_ts")
+    assert index is not None
+    prefix = encode_item(name)
+    scan = transaction.scan(index, table, prefix, prefix + b"\xff", descending=False)
+    found: list[dict[str, Any]] = []
+    while (row := scan.next()) is not None:
+        found.append(values.loads_canonical(row.document))  # type: ignore[arg-type]
+    return found
+
+
+def _read(transaction: Transaction, table: Table, document_id: str) -> dict[str, Any] | None:
+    row = transaction.get(table, document_id)
+    return values.loads_canonical(row.document) if row is not None else None  # type: ignore[return-value]
