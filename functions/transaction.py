@@ -177,7 +177,9 @@ class Transaction:
         self._check_writable()
         if "_id" in fields or "_creationTime" in fields:
             raise system_field_supplied("_id" if "_id" in fields else "_creationTime")
-        if self._lookup(table, document_id) is not None:
+        key = encode_item(document_id)
+        self.reads.add_key(table.by_id.index_id, key)  # a guard: it is none of the reads that are limited
+        if self._revision(table, document_id, key) is not None:
             raise document_exists(document_id)
         document = {**fields, "_id": document_id, "_creationTime": self._take_creation_time()}
         self._put(table, document_id, document)
