@@ -31,7 +31,7 @@ CHAT := docs/examples/chat/node_modules/.stamp
 TEST_CLIENTS := tests/npm/node_modules/.stamp
 BENCH_PEERS := tests/bench/node_modules/.stamp
 ENGINE_SOURCES := $(wildcard functions/engine/*.py functions/engine/*.[ch] functions/engine/*.json \
-	functions/engine/prelude/*.js)
+	functions/engine/prelude/*.js functions/engine/prelude/*/*.js)
 
 .PHONY: help setup setup-dev run test check bench bench-peers chaos mutants soak sim lock clean
 
@@ -70,8 +70,11 @@ SEEDS ?= 1-1000
 sim: $(DEVELOPMENT)
 	$(BIN)/python -m tests sim $(SEEDS)
 
-soak:
-	@echo "make $@: not built yet (see docs/status.md)" >&2; exit 1
+# make soak MINUTES=<of load> KILLS=<of each store's writer>; 0 leaves one out
+MINUTES ?= 60
+KILLS ?= 1000
+soak: setup-dev
+	$(BIN)/python -m tests soak --minutes $(MINUTES) --kills $(KILLS) --report docs/soak.md
 
 # --- setting up -------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Runs calls one upon the other, each on what those before it wrote, to be proposed together (design D4).
 
-A chain of one is a call on its own. Runs that wrote nothing, or failed, are part of a chain too: what they
-are told was read from what those before them wrote, so it stands and falls with them.
+A chain of one is a call on its own. A run that writes nothing, or fails, is told what it read, and nobody
+judges that: so it counts only at the head of a chain, where it has read one snapshot.
 """
 
 from __future__ import annotations
@@ -77,13 +77,11 @@ class PendingCall:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What became of one call. It read what the first `proposals_before` of the chain wrote; with
-    `is_proposed` it is the next one of them."""
+    """What became of one call. `proposal` is its position among the chain's, None = nothing to commit."""
 
     call: PendingCall
-    proposals_before: int
     reads: ReadSet
-    is_proposed: bool = False
+    proposal: int | None = None
     result: Any = None
     failure: Exception | None = None
 
@@ -127,21 +125,24 @@ class Chain:
             is_read_only=False,
             watched=self._watched,
         )
-        before, reads = len(self.proposals), attempt.transaction.reads
+        is_head, reads = not self.proposals, attempt.transaction.reads
         try:
             done = call.work(attempt)
         except Unsettled:
-            invariant(before > 0, "what the head of a chain reads has its place")
+            invariant(not is_head, "what the head of a chain reads has its place")
             return False
         except HotPlaceMet:
             raise
         except Exception as failure:
-            self.runs.append(Run(call, before, reads, failure=failure))
-            return True
+            if is_head:
+                self.runs.append(Run(call, reads, failure=failure))
+            return is_head
         if done.trace is not None:
+            self.runs.append(Run(call, reads, len(self.proposals), done.result))
             self._propose(attempt.transaction, call.call_id, done.trace)
-        self.runs.append(Run(call, before, reads, done.trace is not None, done.result))
-        return True
+        elif is_head:
+            self.runs.append(Run(call, reads, result=done.result))
+        return is_head or done.trace is not None
 
     def _propose(self, transaction: Transaction, call_id: bytes, trace: CallTrace) -> None:
         reads = transaction.reads.encode()

@@ -186,7 +186,7 @@ class Core:
                 self._turns.end(ticket)
         placed = [verdict for verdict in verdicts if isinstance(verdict, int)]
         if placed:
-            await self._log.durable(placed[-1])
+            await self._log.durable(max(placed))
         return [
             ["committed", verdict, is_wanted] if isinstance(verdict, int) else verdict for verdict in verdicts
         ]

@@ -43,11 +43,12 @@ def _run_scheduled(
     job = scheduled_jobs.read_job(transaction, job_id)
     if job is None or job["nextTs"] is None:
         return None
-    running = {"type": scheduled_jobs.IN_PROGRESS, "requestId": request_id}
+    running = {"type": scheduled_jobs.IN_PROGRESS, "requestId": request_id, "executionId": request_id}
     jobs = transaction.catalog.tables[scheduled_jobs.JOBS]
     transaction.patch(jobs, job_id, {"state": running})  # as the job sees itself; never committed
     call = _call_of(job["udfPath"], scheduled_jobs.read_arguments(transaction, job), request_id)
     outcome = _run(runner, call, job_id, attempt)
+    transaction.budget.lift_for_system()
     if outcome.error is None:
         scheduled_jobs.end_job(transaction, job_id, {"type": scheduled_jobs.SUCCESS})
     else:
@@ -66,6 +67,7 @@ def _run_cron(
     spec = cron["cronSpec"]
     call = _call_of(spec["udfPath"], bytes(spec["udfArgs"]), request_id)
     outcome = _run(runner, call, None, attempt)
+    attempt.transaction.budget.lift_for_system()
     cron_jobs.end_run(attempt.transaction, next_run, cron, outcome)
     return call, outcome
 

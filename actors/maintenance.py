@@ -20,8 +20,8 @@ from functions.system.lifecycle import IndexEvent, SchemaEvent, next_index_state
 from functions.transaction import Transaction
 from log import limits, values
 from log.committer import CommitRequest
+from log.errors import BackendError, ErrorKind
 from log.record import CallTrace
-from log.write_log import Conflict
 
 _Change = Callable[[Transaction], None]
 
@@ -130,10 +130,18 @@ class Maintenance:
                 return
             trace = CallTrace(path=source, identity="system", now_ms=now_ms)
             body = transaction.commit_body(os.urandom(16), trace)
-            outcome = await self._log.commit(CommitRequest(transaction.reads, body, body.encode()))
-            if not isinstance(outcome, Conflict):
+            if await self._is_committed(CommitRequest(transaction.reads, body, body.encode())):
                 return
             await self._log.flush()
+
+    async def _is_committed(self, request: CommitRequest) -> bool:
+        """False: it lost a race, took too long, or there is no room for it now."""
+        try:
+            return isinstance(await self._log.commit(request), int)
+        except BackendError as refusal:
+            if refusal.kind is not ErrorKind.OVERLOADED:
+                raise
+            return False
 
 
 def _mark_filled(transaction: Transaction, index: Index) -> None:

@@ -32,6 +32,11 @@ class NodeReader:
             self._catalogs.clear()
 
     @property
+    def view(self) -> ViewReader | None:
+        """The view that is read now; another one after a core was replaced."""
+        return self._view
+
+    @property
     def published_ts(self) -> int:
         """The newest ts that can be read now."""
         return self._view.state().applied_ts if self._view is not None else 0

@@ -5,7 +5,9 @@ read once from the view at the start. An executor runs a job and ends it in one 
 does no harm: after a lost connection, or a failure that is nobody's fault, the job is asked for again, later
 and later.
 
-Read in this order: start, follow, _run_forever, _run.
+Invariant: every known job is running, or has an entry in the heap for the moment it is to be asked for.
+
+Read in this order: start, follow, run, _run.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import heapq
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from actors.runtime import ConnectionLost, Peer
@@ -31,15 +34,31 @@ from log.limits import (
     JOB_RETRY_SECONDS_MIN,
     JOBS_RUNNING_MAX,
     SCAN_ROWS_PER_FETCH_MAX,
+    SCHEDULER_SLEEP_SECONDS_MAX,
 )
 
 _logger = logging.getLogger(__name__)
 _QUEUES = (JOBS, NEXT_RUNS)
 _TABLETS = frozenset(tablet_id_of(SYSTEM_TABLE_BY_NAME[name]) for name in _QUEUES)
 _FIRST_DUE_KEY = encode_item(-(2**63))  # after null, which finished jobs hold
+_DOUBLINGS_MAX = 20
+_STALE_ENTRIES_MAX = 1_024
 
 Ran = Callable[[str, list[Any]], None]
 """(path, outcome fields): what a job came to, for whoever shows it."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """Something to be run at `due_ts`, as the log says; not before `retry_ts`, after a failure."""
+
+    due_ts: int
+    retry_ts: int = 0
+    failures: int = 0
+
+    @property
+    def start_ts(self) -> int:
+        return max(self.due_ts, self.retry_ts)
 
 
 class Scheduler:
@@ -47,18 +66,18 @@ class Scheduler:
 
     def __init__(self, now_ns: Callable[[], int], ran: Ran) -> None:
         self._now_ns, self._ran = now_ns, ran
-        self._due_ts: dict[str, int] = {}  # of every job to be run
-        self._heap: list[tuple[int, str]] = []  # may hold entries that are out of date
-        self._failures: dict[str, int] = {}  # of jobs that are tried again
+        self._jobs: dict[str, _Job] = {}
+        self._heap: list[tuple[int, str]] = []  # (start_ts, job id); may hold entries that are out of date
         self._running: dict[str, asyncio.Task[None]] = {}
         self._executors: list[Peer] = []
-        self._turn = 0
+        self._starts = 0
         self._changed = asyncio.Event()
+        self._defect: BaseException | None = None
         self.jobs_run = 0
 
     @property
     def jobs_waiting(self) -> int:
-        return len(self._due_ts)
+        return len(self._jobs)
 
     def start(self, snapshot: SnapshotReader, catalog: Catalog) -> None:
         """Take up everything that is to be run at the snapshot; `follow` brings what comes after."""
@@ -67,13 +86,6 @@ class Scheduler:
             assert index is not None
             self._take_up_all(snapshot, index.index_id)
 
-    def _take_up_all(self, snapshot: SnapshotReader, index_id: bytes) -> None:
-        start, limit = _FIRST_DUE_KEY, SCAN_ROWS_PER_FETCH_MAX
-        while rows := snapshot.scan(index_id, start, None, descending=False, limit=limit):
-            for row in rows:
-                self._take_up(row.document)
-            start = rows[-1].key + b"\x00"
-
     def set_executors(self, executors: Sequence[Peer]) -> None:
         self._executors = list(executors)
         self._changed.set()
@@ -81,16 +93,15 @@ class Scheduler:
     def follow(self, commits: Sequence[Commit]) -> None:
         for commit in commits:
             for write in commit.body.writes:
-                if write.tablet_id not in _TABLETS:
-                    continue
-                self._forget(write.document_id)
-                if write.document is not None:
-                    self._take_up(write.document)
+                if write.tablet_id in _TABLETS:
+                    self._take_up(write.document_id, write.document)
 
     async def run(self) -> None:
         """Until cancelled. What runs then is asked for again after the next start."""
         try:
             while True:
+                if self._defect is not None:
+                    raise self._defect
                 self._start_due()
                 self._changed.clear()
                 await self._wait_for_more()
@@ -98,61 +109,86 @@ class Scheduler:
             for task in self._running.values():
                 task.cancel()
 
-    def _take_up(self, document: bytes) -> None:
-        job = job_id_of(document)
+    # --- the queue ----------------------------------------------------------------------------------
+
+    def _take_up_all(self, snapshot: SnapshotReader, index_id: bytes) -> None:
+        start, limit = _FIRST_DUE_KEY, SCAN_ROWS_PER_FETCH_MAX
+        while rows := snapshot.scan(index_id, start, None, descending=False, limit=limit):
+            for row in rows:
+                job = job_id_of(row.document)
+                assert job is not None, "the index begins behind what has ended"
+                self._take_up(job[0], row.document)
+            start = rows[-1].key + b"\x00"
+
+    def _take_up(self, job_id: str, document: bytes | None) -> None:
+        """What the log says of a job now."""
+        job = job_id_of(document) if document is not None else None
+        if job is None:
+            self._jobs.pop(job_id, None)
+            self._forget_stale_entries()
+            return
+        self._jobs[job_id] = _Job(due_ts=job[1])
+        self._push(job_id)
+
+    def _push(self, job_id: str) -> None:
+        """Have the job asked for at its time, if it is still to be run."""
+        job = self._jobs.get(job_id)
         if job is not None:
-            self._enqueue(*job)
+            heapq.heappush(self._heap, (job.start_ts, job_id))
+            self._changed.set()
 
-    def _enqueue(self, job_id: str, due_ts: int) -> None:
-        self._due_ts[job_id] = due_ts
-        heapq.heappush(self._heap, (due_ts, job_id))
-        self._changed.set()
-
-    def _forget(self, job_id: str) -> None:
-        self._due_ts.pop(job_id, None)
-        self._failures.pop(job_id, None)
+    def _forget_stale_entries(self) -> None:
+        """Jobs that were cancelled long before their time may not fill the memory."""
+        if len(self._heap) > 2 * len(self._jobs) + _STALE_ENTRIES_MAX:
+            self._heap = [(job.start_ts, job_id) for job_id, job in self._jobs.items()]
+            heapq.heapify(self._heap)
 
     def _start_due(self) -> None:
         while self._executors and len(self._running) < JOBS_RUNNING_MAX and self._is_first_due():
-            due_ts, job_id = heapq.heappop(self._heap)
-            if self._due_ts.get(job_id) == due_ts and job_id not in self._running:
-                self._running[job_id] = asyncio.create_task(self._run(job_id))
+            start_ts, job_id = heapq.heappop(self._heap)
+            job = self._jobs.get(job_id)
+            if job is None or job.start_ts != start_ts or job_id in self._running:
+                continue  # out of date; who is running is pushed again when it ends
+            executor = self._executors[self._starts % len(self._executors)]
+            self._starts += 1
+            self._running[job_id] = asyncio.create_task(self._run(job_id, job, executor))
 
     def _is_first_due(self) -> bool:
         return bool(self._heap) and self._heap[0][0] <= self._now_ns()
 
     async def _wait_for_more(self) -> None:
-        """Until something changed, or the next job is due."""
-        seconds = None
+        """Until something changed, or the next job is due. The clock may be set: it is looked at anew."""
+        seconds = float(SCHEDULER_SLEEP_SECONDS_MAX)
         if self._heap and self._executors and len(self._running) < JOBS_RUNNING_MAX:
-            seconds = max(0.0, (self._heap[0][0] - self._now_ns()) / 1e9)
+            seconds = min(seconds, max(0.0, (self._heap[0][0] - self._now_ns()) / 1e9))
         try:
             await asyncio.wait_for(self._changed.wait(), seconds)
         except TimeoutError:
             pass
 
-    async def _run(self, job_id: str) -> None:
+    # --- one job ------------------------------------------------------------------------------------
+
+    async def _run(self, job_id: str, job: _Job, executor: Peer) -> None:
         try:
-            self._turn += 1
-            executor = self._executors[self._turn % len(self._executors)]
             answer = await executor.call("run_job", job_id, os.urandom(16))
-        except (ConnectionLost, BackendError) as failure:
-            self._try_later(job_id, failure)
-        else:
-            self.jobs_run += 1
             if answer is not None:
+                self.jobs_run += 1
                 self._ran(*answer)
             else:
-                self._try_later(job_id, None)  # it was not due yet by the executor's clock, or has ended
+                self._try_later(job, "it was not to be run")  # by the executor's clock, or it has ended
+        except (ConnectionLost, BackendError) as failure:
+            self._try_later(job, repr(failure))
+        except Exception as failure:
+            self._defect = failure  # whoever runs us ends the process that owns this state
         finally:
             del self._running[job_id]
+            self._push(job_id)
             self._changed.set()
 
-    def _try_later(self, job_id: str, failure: Exception | None) -> None:
-        """Unless it has ended after all: then its row is not to be run any more."""
-        if job_id not in self._due_ts:
-            return
-        failures = self._failures[job_id] = self._failures.get(job_id, 0) + 1
-        seconds = min(JOB_RETRY_SECONDS_MIN * 2 ** (failures - 1), JOB_RETRY_SECONDS_MAX)
-        _logger.info("job %s is tried again in %.1f s: %r", job_id, seconds, failure)
-        self._enqueue(job_id, self._now_ns() + int(seconds * 1e9))
+    def _try_later(self, job: _Job, why: str) -> None:
+        """Of no effect when the log has said something newer about the job meanwhile."""
+        job.failures += 1
+        doublings = min(job.failures - 1, _DOUBLINGS_MAX)
+        seconds = min(JOB_RETRY_SECONDS_MIN * 2**doublings, JOB_RETRY_SECONDS_MAX)
+        job.retry_ts = self._now_ns() + int(seconds * 1e9)
+        _logger.info("a job is tried again in %.1f s: %s", seconds, why)

@@ -173,8 +173,12 @@ class Transactor:
 
     async def _run_calls(self, group: Group[PendingCall], chain: Chain) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        while chain.is_open and loop.time() - started < CHAIN_SECONDS_MAX and (taken := group.take()):
+        started, view = loop.time(), self._reader.view
+        # With another core comes another view, and the one the chain began on is closed.
+        while chain.is_open and loop.time() - started < CHAIN_SECONDS_MAX and self._reader.view is view:
+            taken = group.take()
+            if taken is None:
+                return
             call, footprint = taken
             if call.ended.done():
                 continue  # nobody waits for it any more
@@ -215,13 +219,11 @@ class Transactor:
         """What one run came to, by the answers to the proposals."""
         if run.failure is not None and not isinstance(run.failure, BackendError):
             return run.failure  # a defect, whatever was read
-        if run.is_proposed:
-            return self._verdict(run, answers[run.proposals_before], is_shared)
-        before = answers[: run.proposals_before]
-        if not is_durable or any(answer[0] != "committed" for answer in before):
+        if run.proposal is not None:
+            return self._verdict(run, answers[run.proposal], is_shared)
+        if not is_durable:
             return Loss(run.reads, self._reader.published_ts)
-        read_ts: int = before[-1][1] if before else chain.begin_ts
-        return run.failure or Accepted(run.result, read_ts, run.reads, is_wanted=False)
+        return run.failure or Accepted(run.result, chain.begin_ts, run.reads, is_wanted=False)
 
     def _verdict(self, run: Run, answer: list[Any], is_shared: bool) -> Accepted[Any] | Loss | Exception:
         match answer:

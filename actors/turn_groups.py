@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Generic, TypeVar
 
 from log.limits import CHAIN_CALLS_MAX, TURN_PLACES_MAX
@@ -93,10 +94,12 @@ class TurnGroups(Generic[T]):
         kept: deque[tuple[T, Footprint]] = deque()
         asked = [group.footprint for group in self._asked]
         for call, footprint in self._waiting:
-            must_wait = _overlaps_any(footprint, [*asked, *(held for _, held in kept)])
+            if _overlaps_any(footprint, chain(asked, (held for _, held in kept))):
+                kept.append((call, footprint))
+                continue
             touched = [calls for calls in forming if _overlaps_any(footprint, (held for _, held in calls))]
             joined = [pair for calls in touched for pair in calls] + [(call, footprint)]
-            if must_wait or (touched and not _fits_one_turn(joined)):
+            if touched and not _fits_one_turn(joined):
                 kept.append((call, footprint))
             else:
                 forming = [calls for calls in forming if calls not in touched] + [joined]

@@ -172,7 +172,8 @@ def _status_of(outcome: RunOutcome) -> dict[str, Any]:
     if len(text) > CRON_LOG_CHARACTERS_MAX:
         truncated = {"type": "truncated", "truncated_log": text[:CRON_LOG_CHARACTERS_MAX]}
         return {"type": "success", "result": truncated}
-    return {"type": "success", "result": {"type": "default", "value": values.decode(orjson.loads(text))}}
+    value = values.decode(orjson.loads(text), may_hold_commit_ts=True)
+    return {"type": "success", "result": {"type": "default", "value": value}}
 
 
 def _logs_of(transaction: Transaction, name: str) -> list[dict[str, Any]]:

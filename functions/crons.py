@@ -18,6 +18,7 @@ from log.limits import CRON_SPLAY_SECONDS
 
 _NANOSECONDS: Final = 1_000_000_000
 _HOUR_SECONDS: Final = 3600
+_INTERVAL_SECONDS_MAX: Final = 10 * 366 * 86_400
 _DAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 
 Schedule = dict[str, Any]
@@ -101,7 +102,7 @@ def _interval(name: str, exported: Mapping[str, Any]) -> Schedule:
     if len(given) != 1:
         raise invalid_cron(f"The cron job '{name}' needs one of seconds, minutes and hours")
     field, factor = given[0]
-    return {"seconds": _whole(name, exported, field, 1, 1 << 31) * factor}
+    return {"seconds": _whole(name, exported, field, 1, _INTERVAL_SECONDS_MAX // factor) * factor}
 
 
 def _hourly(name: str, exported: Mapping[str, Any]) -> Schedule:

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
+from functions import webcrypto
 from functions.engine import EngineFiles
 from functions.host_imports import Refusal, Trapped
 from functions.isolate import ImageRequest, Terminated, Thrown
@@ -21,7 +22,7 @@ from functions.javascript_errors import interrupted, thrown_from_json, trapped
 from functions.sandbox import Instance, Sandbox
 from functions.watchdog import Meter, watchdog
 from log.invariant import invariant
-from log.limits import ANALYSIS_SECONDS_MAX, MIB
+from log.limits import ANALYSIS_SECONDS_MAX, IMAGES_HELD_MAX, MIB
 
 IMAGE_CACHE_BYTES_MAX = 256 * MIB
 SPECIFIER_PREFIX = "convex:/"
@@ -57,7 +58,7 @@ class MemoryImage:
 
 @dataclass(frozen=True, slots=True)
 class ModuleSources:
-    """Where the engine finds source text by specifier: modules of the bundle, lazy parts of the prelude."""
+    """What the engine loads by specifier: texts of the bundle's modules, compiled parts of the prelude."""
 
     modules: dict[str, bytes]
     lazy: dict[str, bytes]
@@ -92,7 +93,7 @@ def image_key(engine_hash: str, request: ImageRequest) -> str:
 
 
 class ImageBuilder:
-    """Evaluates bundles; keeps the most recently used images up to a number of bytes."""
+    """Evaluates bundles; keeps the most recently used images, a few and up to a number of bytes."""
 
     def __init__(
         self, sandbox: Sandbox, files: EngineFiles, cache_bytes_max: int = IMAGE_CACHE_BYTES_MAX
@@ -104,6 +105,7 @@ class ImageBuilder:
         parts = hashlib.sha256(b"\0".join([*files.prelude.values(), *files.lazy.values()])).hexdigest()
         self.engine_hash = sandbox.wasm_hash + parts
         self._base = self._build_base()
+        self._lazy = self._compile_lazy_parts()
 
     def image(self, request: ImageRequest) -> MemoryImage:
         """The image of a request, built unless it is cached."""
@@ -116,10 +118,15 @@ class ImageBuilder:
         image = self._build(key, request)
         with self._lock:
             self._cache[key] = image
-            held = sum(each.bytes_held for each in self._cache.values())
-            while held > self._cache_bytes_max and len(self._cache) > 1:
-                held -= self._cache.popitem(last=False)[1].bytes_held
+            self._forget_oldest()
         return image
+
+    def _forget_oldest(self) -> None:
+        """Each push and each change of the environment makes an image; the earlier ones are not asked for
+        again. Their number is bounded too, or small ones would pile up to the bytes of a few large ones."""
+        held = sum(each.bytes_held for each in self._cache.values())
+        while len(self._cache) > IMAGES_HELD_MAX or (held > self._cache_bytes_max and len(self._cache) > 1):
+            held -= self._cache.popitem(last=False)[1].bytes_held
 
     def _build_base(self) -> tuple[tuple[int, bytes], ...]:
         """Memory with the prelude alone: every bundle starts here instead of evaluating it again."""
@@ -130,16 +137,39 @@ class ImageBuilder:
             instance.write(label + source)
             status = instance.call("run_script", len(label), len(source))
             invariant(status == STATUS_RETURNED, "the prelude evaluates", part=name, error=instance.output())
-        return instance.snapshot()
+        try:
+            return instance.snapshot()
+        finally:
+            instance.close()
+
+    def _compile_lazy_parts(self) -> dict[str, bytes]:
+        """What `lazyScript` reads. Here and not when the engine is built: bytecode is not verified, so it is
+        never loaded from a file."""
+        instance = self._sandbox.instance()
+        instance.open()
+        compiled = {}
+        try:
+            for name, source in self._files.lazy.items():
+                label = f"{LAZY_PREFIX}{name}.js".encode()
+                instance.write(label + source)
+                status = instance.call("compile_script", len(label), len(source))
+                invariant(status == STATUS_RETURNED, "a lazy part compiles", part=name)
+                compiled[name] = instance.output()
+        finally:
+            instance.close()
+        return compiled
 
     def _build(self, key: str, request: ImageRequest) -> MemoryImage:
         """A trap loses the instance, so the bundle is evaluated again without the module that trapped."""
         lost: dict[str, Thrown | Terminated] = {}
         while True:
-            evaluation = Evaluation(self._sandbox.instance(), request, self._files, lost)
-            if evaluation.run(self._base):
-                break
-        runs = evaluation.instance.snapshot()
+            evaluation = Evaluation(self._sandbox.instance(), request, self._lazy, lost)
+            try:
+                if evaluation.run(self._base):
+                    runs = evaluation.instance.snapshot()
+                    break
+            finally:
+                evaluation.instance.close()
         return MemoryImage(
             key=key,
             bytes_held=sum(len(data) for _, data in runs),
@@ -157,13 +187,13 @@ class Evaluation:
         self,
         instance: Instance,
         request: ImageRequest,
-        files: EngineFiles,
+        lazy_parts: dict[str, bytes],
         lost: dict[str, Thrown | Terminated],
     ) -> None:
         self.instance = instance
         self.errors: dict[str, Thrown | Terminated] = dict(lost)
         self.console_lines: list[tuple[str, str]] = []
-        self.sources = ModuleSources(request.modules, files.lazy)
+        self.sources = ModuleSources(request.modules, lazy_parts)
         self._request, self._lost = request, lost
         instance.imports = self
 
@@ -237,6 +267,9 @@ class Evaluation:
     def console(self, level: bytes, messages_json: bytes) -> None:
         if len(self.console_lines) < IMPORT_CONSOLE_LINES_MAX:
             self.console_lines.append((level.decode(), messages_json.decode("utf-8", "replace")))
+
+    def operation(self, request: bytes, data: bytes) -> bytes | Refusal:
+        return webcrypto.perform(request, data, entropy_allowed=False)
 
     def load_module(self, name: bytes) -> bytes | Refusal:
         return self.sources.load(name)

@@ -76,6 +76,7 @@ class Images:
         if module is None:
             return None
         if module.sha256 not in self._source_maps:
+            self._forget_source_maps_but(catalog)
             text = read_module(snapshot, module.sha256)
             self._source_maps[module.sha256] = (
                 SourceMap(text.source_map) if text and text.source_map else None
@@ -83,6 +84,12 @@ class Images:
             if len(self._source_maps) > limits.SOURCE_MAPS_HELD_MAX:
                 self._source_maps.popitem(last=False)
         return self._source_maps[module.sha256]
+
+    def _forget_source_maps_but(self, catalog: Catalog) -> None:
+        """Maps of earlier pushes: nobody asks for them again, and one may hold a MiB."""
+        served = {module.sha256 for module in catalog.modules.values()}
+        for sha256 in self._source_maps.keys() - served:
+            del self._source_maps[sha256]
 
 
 def read_module(snapshot: SnapshotReader, sha256: str) -> ModuleText | None:

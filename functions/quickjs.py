@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from threading import Lock
 
+from functions import webcrypto
 from functions.engine import EngineFiles, read_engine_files
 from functions.host_imports import Refusal, Trapped
 from functions.image import (
@@ -81,6 +82,8 @@ class Engine:
         with self._lock:
             if len(self._idle) < IDLE_ISOLATES_MAX:
                 self._idle.append(isolate)
+                return
+        isolate.drop_memory()
 
 
 class JavaScriptIsolate:
@@ -135,6 +138,12 @@ class JavaScriptIsolate:
         self._end_call()
         self._waiting = {}
 
+    def drop_memory(self) -> None:
+        """Between calls only, when the watchdog does not look at it; the next call makes another."""
+        if self._instance is not None:
+            self._instance.close()
+            self._instance = None
+
     # --- one step --------------------------------------------------------------------------------------
 
     def _fresh_instance(self, image: MemoryImage) -> Instance:
@@ -163,9 +172,9 @@ class JavaScriptIsolate:
         try:
             status = instance.call(export, *values)
         except Trapped as trap:
-            self._instance = None
             meter.leave()
             self._end_call()
+            self.drop_memory()
             return trapped(trap, self._request.user_seconds_max)
         finally:
             meter.leave()
@@ -203,7 +212,7 @@ class JavaScriptIsolate:
         self._meter.finish()
         self._meter = None
         if self._instance is not None and self._instance.size() > self._image.extent + GROWTH_BYTES_MAX:
-            self._instance = None
+            self.drop_memory()
 
     def _report_observed(self, bits: int) -> None:
         fresh = bits & ~self._observed
@@ -245,6 +254,11 @@ class JavaScriptIsolate:
             self._host.console(level.decode(), json.loads(messages_json))
         finally:
             self._resume()
+
+    def operation(self, request: bytes, data: bytes) -> bytes | Refusal:
+        """Counted as the call's own time, unlike system calls: it computes for JavaScript, nothing else."""
+        is_action = self._request.target[2:] == ("action",)
+        return webcrypto.perform(request, data, entropy_allowed=is_action)
 
     def load_module(self, name: bytes) -> bytes | Refusal:
         return self._image.sources.load(name)

@@ -131,6 +131,7 @@ class Committer:
         self._admitted: list[Commit] = []  # filled by _admit, emptied by ready
         self._in_flight: Batch | None = None  # set by ready, cleared by advance
         self._runs: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()  # call id -> ts, the run's seed
+        self._forgotten_call_ts = 0  # calls admitted until then may be unknown
         for commit in recent:
             self._remember(commit)
         self._admit_record(RecordKind.EPOCH, b"", CommitBody(end.ts, b"", CallTrace(), ()), now_ns)
@@ -156,8 +157,12 @@ class Committer:
         positions `barred` are refused unseen. Whoever read what a refused one wrote is stale.
 
         All are judged at that snapshot BEFORE one is admitted: so nobody loses to its own predecessors,
-        and what nobody else has written until now, nobody can write before the last of them.
+        and what nobody else has written until now, nobody can write before the last of them. A chain is
+        judged once: when it is sent again, because its answer was lost, what was refused stays refused.
         """
+        known = [self.recognise(request.body) for request in requests]
+        if any(earlier is not None and earlier.is_same_run for earlier in known):
+            return [earlier or Stale() for earlier in known]
         begin_ts = requests[0].body.begin_ts
         refusals = [
             Stale() if position in barred else self._refusal(request, begin_ts)
@@ -189,8 +194,9 @@ class Committer:
         return any(write.tablet_id in self._catalog_tablets for write in body.writes)
 
     def is_forgotten(self, begin_ts: int) -> bool:
-        """Whether a snapshot is older than what is remembered: what began there can never be judged."""
-        return begin_ts < self._write_log.forgotten_ts
+        """Whether a snapshot is older than what is remembered, of writes and of calls: what began there can
+        never be judged."""
+        return begin_ts < max(self._write_log.forgotten_ts, self._forgotten_call_ts)
 
     def _refusal(self, request: CommitRequest, begin_ts: int) -> AlreadyCommitted | TooOld | Conflict | None:
         """Why a run that saw the snapshot at `begin_ts` cannot be admitted, if so."""
@@ -275,7 +281,7 @@ class Committer:
         self._write_log.append(commit.ts, body.trace.path, body.writes, self._catalog_tablets)
         self._runs[body.call_id] = commit.ts, body.trace.seed
         if len(self._runs) > limits.CALL_ID_WINDOW_LENGTH_MAX:
-            self._runs.popitem(last=False)
+            _, (self._forgotten_call_ts, _) = self._runs.popitem(last=False)
 
 
 def _reads_any(reads: ReadSet, writes: Sequence[DocumentWrite]) -> bool:

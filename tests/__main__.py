@@ -1,7 +1,8 @@
-"""The one command of the tests: `python -m tests [quick|all|chaos|sim]`.
+"""The one command of the tests: `python -m tests [quick|all|chaos|sim|soak]`.
 
 quick: what needs no server, no Node.js and ends within a minute; all: everything; chaos: real processes
-killed many times; sim [first-last]: simulated histories by seed (docs/simulation.md).
+killed many times; sim [first-last]: simulated histories by seed (docs/simulation.md); soak [--minutes 60]
+[--kills 1000]: what only time shows (docs/soak.md).
 
 `all` is two runs at the same time: the tests of real servers mostly wait, the others mostly compute.
 """
@@ -31,8 +32,12 @@ def main() -> int:
         from .simulation import __main__ as simulation  # it imports the whole product
 
         return simulation.main(sys.argv[2:])
+    if suite == "soak":
+        from .soak import __main__ as soak
+
+        return soak.main(sys.argv[2:])
     if suite not in SUITES:
-        print(f"unknown suite {suite!r}: one of all, sim, {', '.join(SUITES)}", file=sys.stderr)
+        print(f"unknown suite {suite!r}: one of all, sim, soak, {', '.join(SUITES)}", file=sys.stderr)
         return 2
     return int(pytest.main([*SUITES[suite], *sys.argv[2:]]))
 

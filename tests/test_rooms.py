@@ -24,6 +24,7 @@ GATEWAY_DOOR = "functions.path"
 
 HOMES = {
     "cronsim": {"functions/crons.py"},
+    "cryptography": {"functions/webcrypto.py", "functions/webcrypto_keys.py"},
     "sqlite3": {"log/sqlite_store.py", "log/sqlite_reader.py"},
     "psycopg": {"log/postgres_store.py"},
     "lmdb": {"actors/view_environment.py"},

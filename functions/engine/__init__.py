@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUILD_FOLDER = Path(__file__).parent / "build"
-PRELUDE_PARTS = ("core", "inspect", "analysis", "console", "web", "platform", "seal")
+PRELUDE_PARTS = ("core", "inspect", "analysis", "console", "web", "platform", "lazy", "seal")
 """Evaluated in this order into every base image."""
-LAZY_PARTS = ("url",)
-"""Evaluated by the call (or module) that first uses them."""
+LAZY_PARTS = ("url", "streams", "fetch", "subtle")
+"""Evaluated by the call (or module) that first touches one of their globals; prelude/lazy.js says which."""
 
 
 @dataclass(frozen=True, slots=True)

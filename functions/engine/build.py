@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,8 +37,11 @@ DISPATCH_BEFORE = "#define DIRECT_DISPATCH  1"
 DISPATCH_AFTER = "#define DIRECT_DISPATCH  0"
 
 FOLDER = Path(__file__).parent
-BUNDLED_PARTS = ("inspect", "url")
-"""Parts that are npm packages; `prelude/NAME.entry.js` says what of them."""
+BUNDLED_PARTS = ("inspect", *LAZY_PARTS)
+"""Parts of several files, npm packages among them; `prelude/NAME.entry.js` says which."""
+LAZY_BANNER = "(function (host) { const module = { exports: {} }; let exports = module.exports;"
+LAZY_FOOTER = "return module.exports; })"
+"""Around a lazy part: its completion value is a function from the host's object to what it exports."""
 
 
 def hash_of(*patterns: str, also: str = "") -> str:
@@ -56,7 +60,7 @@ def build() -> bool:
         engine = renew(
             "engine", hash_of("*.[ch]", also=importlib.metadata.version("ziglang")), compile_engine
         )
-        prelude = renew("prelude", hash_of("*.json", "prelude/*.js", "__init__.py"), bundle_prelude)
+        prelude = renew("prelude", hash_of("*.json", "prelude/**/*.js", "__init__.py"), bundle_prelude)
     return engine or prelude
 
 
@@ -121,22 +125,32 @@ def compile_engine() -> None:
 
 
 def bundle_prelude() -> None:
-    """Own parts are copied; parts that are npm packages are bundled with the locked esbuild."""
+    """Parts of one file are copied; the others are bundled with the locked esbuild."""
     npm = BUILD_FOLDER / "npm"
     npm.mkdir(exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(FOLDER / name, npm / name)
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=npm, check=True)
     for part in (*PRELUDE_PARTS, *LAZY_PARTS):
-        if part not in BUNDLED_PARTS:
+        if part in BUNDLED_PARTS:
+            bundle_part(part, npm)
+        else:
             shutil.copy(FOLDER / "prelude" / f"{part}.js", BUILD_FOLDER / f"{part}.js")
-            continue
-        entry = shutil.copy(FOLDER / "prelude" / f"{part}.entry.js", npm)
-        options = ["--bundle", "--format=iife", "--platform=browser", "--minify", "--target=es2022"]
-        outfile = BUILD_FOLDER / f"{part}.js"
-        subprocess.run(
-            ["node_modules/.bin/esbuild", entry, *options, f"--outfile={outfile}"], cwd=npm, check=True
-        )
+
+
+def bundle_part(part: str, npm: Path) -> None:
+    """One script out of `prelude/NAME.entry.js` and all it imports."""
+    options = ["--bundle", "--minify", "--platform=browser", "--target=es2022", "--log-level=warning"]
+    if part in LAZY_PARTS:
+        options += ["--format=cjs", f"--banner:js={LAZY_BANNER}", f"--footer:js={LAZY_FOOTER}"]
+    else:
+        options += ["--format=iife"]
+    options += [f"--outfile={BUILD_FOLDER / part}.js"]
+    subprocess.run(
+        [npm / "node_modules" / ".bin" / "esbuild", FOLDER / "prelude" / f"{part}.entry.js", *options],
+        env={**os.environ, "NODE_PATH": str(npm / "node_modules")},
+        check=True,
+    )
 
 
 if __name__ == "__main__":

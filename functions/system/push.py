@@ -14,7 +14,7 @@ Read in this order: prepare_push, start_push, wait_for_schema, finish_push.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -156,7 +156,7 @@ def start_push(
     catalog = transaction.catalog
     if AnalysedWith.of(catalog) != prepared.relied_on:
         raise errors.deployment_changed()
-    _lift_ceilings(transaction)
+    transaction.budget.lift_for_system()
     plan = plan_indexes(prepared.schema, catalog)
     drop_pushes(transaction, kept_hashes=(module.sha256 for module in prepared.modules))
     delete_settled_schemas(transaction)
@@ -327,14 +327,8 @@ def finish_push(
     return _activate(transaction, push_id, staged)
 
 
-def _lift_ceilings(transaction: Transaction) -> None:
-    """A push reads and writes some rows per module; it may have more modules than a function has reads."""
-    budget = transaction.budget
-    budget.ceilings = replace(budget.ceilings, intervals_read=limits.PUSH_INTERVALS_READ_MAX)
-
-
 def _activate(transaction: Transaction, push_id: str, staged: StagedPush) -> dict[str, Any]:
-    _lift_ceilings(transaction)
+    transaction.budget.lift_for_system()  # some rows per module, of which there may be many
     catalog = transaction.catalog
     activate_schema(transaction, staged.schema_id)
     finish_indexes(transaction, staged.schema)

@@ -10,7 +10,7 @@ from functions.transaction import Transaction
 from log.chains import settled
 from log.errors import BackendError
 
-from .test_transactor import World, play
+from .test_transactor import World, _admit, play
 
 
 def test_who_asks_for_a_ts_that_is_not_known_yet_runs_again_where_it_is(tmp_path: Path) -> None:
@@ -51,3 +51,34 @@ def test_a_call_that_fails_in_a_chain_takes_none_of_the_others_with_it(tmp_path:
         assert sorted(each for each in ended if isinstance(each, float)) == [5.0, 6.0, 7.0]
 
     play(tmp_path, scene, transactors=1)
+
+
+def test_a_call_that_only_looks_is_told_what_it_read_at_one_moment(tmp_path: Path) -> None:
+    """Nobody judges what is not proposed. So it runs at the head of a chain, where it read one snapshot: not
+    in the middle, upon a predecessor that was admitted after somebody else's commit."""
+
+    async def scene(world: World) -> None:
+        await world.make_counters("hot", "x", "y")
+        await asyncio.gather(*(world.run(world.add("hot", 1)) for _ in range(4)))
+
+        def raise_y(transaction: Transaction) -> None:
+            world.add("hot", 1)(transaction)
+            world.add("y", 1)(transaction)
+
+        def look(transaction: Transaction) -> tuple[float, float]:
+            world.read(transaction, "hot")
+            y = world.read(transaction, "y")
+            if y and not meanwhile.done():  # upon the one before: now somebody else comes first
+                _admit(world, copy_y_to_x, "m.js:other")
+                meanwhile.set_result(None)
+            return world.read(transaction, "x"), y
+
+        def copy_y_to_x(transaction: Transaction) -> None:
+            world.add("x", 1 if world.read(transaction, "y") == 0 else 0.5)(transaction)
+
+        meanwhile: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        _, seen = await asyncio.gather(world.run(raise_y), world.run(look))
+        assert meanwhile.done(), "the two shared a turn"
+        assert seen == (1.0, 1.0), "y was 0 when x was written, so who sees y at 1 sees x"
+
+    play(tmp_path, scene, transactors=2)

@@ -8,15 +8,19 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
+
 from actors.runtime import ConnectionLost
 from actors.scheduler import Scheduler
 from functions import scheduled_jobs
 from functions.path import parse_function_path
+from functions.system.tables import SYSTEM_TABLE_BY_NAME, tablet_id_of
 from functions.transaction import Transaction
+from log import values
 from log.committer import Commit
 from log.errors import internal_server_error
 from log.limits import JOBS_RUNNING_MAX
-from log.record import CallTrace, RecordKind, make_record
+from log.record import CallTrace, CommitBody, DocumentWrite, RecordKind, make_record
 
 from ..support.deployment import Deployment, functions_module
 
@@ -175,5 +179,89 @@ def test_without_executors_jobs_wait() -> None:
         queue.scheduler.set_executors([queue])
         await drained(queue)
         assert len(queue.asked) == 1
+
+    play(scene)
+
+
+def test_what_becomes_due_again_while_its_answer_is_on_the_way_is_run_again() -> None:
+    """A cron with a short interval: its next run is in the log before the answer to the last is here."""
+
+    async def scene(queue: Queue) -> None:
+        job_id = queue.add(in_ms=0)
+        again = [2]
+
+        async def call(method: str, asked_id: str, call_id: bytes) -> Any:
+            queue.asked.append(asked_id)
+            jobs = queue.database.catalog.tables[scheduled_jobs.JOBS]
+            changes: dict[str, Any] = {"nextTs": queue.now_ns() if again[0] else None}
+            queue.transact(lambda transaction: transaction.patch(jobs, asked_id, changes))
+            again[0] -= 1
+            await asyncio.sleep(0.01)
+            return ["m.js:f", []]
+
+        queue.call = call  # type: ignore[method-assign]
+        queue.scheduler.set_executors([queue])
+        while len(queue.asked) < 3:
+            await asyncio.sleep(0.001)
+        assert queue.asked == [job_id] * 3
+
+    play(scene)
+
+
+def test_a_defect_ends_whoever_runs_the_scheduler() -> None:
+    async def scene(queue: Queue) -> None:
+        queue.refusals = [ZeroDivisionError()]
+        queue.add(in_ms=0)
+        queue.scheduler.set_executors([queue])
+        while queue.refusals or queue.running:
+            await asyncio.sleep(0.001)
+        with pytest.raises(ZeroDivisionError):
+            await queue.scheduler.run()
+
+    play(scene)
+
+
+def test_jobs_that_were_cancelled_long_before_their_time_are_forgotten() -> None:
+    scheduler = Scheduler(lambda: 0, lambda path, outcome: None)
+    for number in range(5_000):
+        scheduler.follow([_writing(f"job {number}", next_ts=10**18)])
+        scheduler.follow([_writing(f"job {number}", next_ts=None)])
+    assert scheduler.jobs_waiting == 0
+    assert len(scheduler._heap) <= 1_024
+
+
+def _writing(job_id: str, next_ts: int | None) -> Commit:
+    document = values.dumps({"_id": job_id, "nextTs": next_ts})
+    tablet_id = tablet_id_of(SYSTEM_TABLE_BY_NAME[scheduled_jobs.JOBS])
+    write = DocumentWrite(tablet_id, job_id, 0, len(document), document, ())
+    body = CommitBody(0, b"call", CallTrace(), (write,))
+    return Commit(make_record(0, 1, 1, 1, RecordKind.COMMIT, b""), body)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_known_job_is_running_or_in_the_heap_whatever_happens(seed: int) -> None:
+    rng = random.Random(seed)
+
+    async def scene(queue: Queue) -> None:
+        known: list[str] = []
+        for _ in range(40):
+            match rng.randrange(5):
+                case 0 | 1:
+                    known.append(queue.add(in_ms=rng.uniform(-2, 6)))
+                case 2 if known:
+                    queue.transact(lambda tx: scheduled_jobs.cancel(tx, rng.choice(known)))
+                case 3:
+                    queue.refusals = [rng.choice([internal_server_error(), ConnectionLost("gone")])]
+                case 4:
+                    queue.scheduler.set_executors([queue] * rng.randrange(3))
+            await asyncio.sleep(0.001)
+            scheduler = queue.scheduler
+            waiting = set(scheduler._heap)
+            for job_id, job in scheduler._jobs.items():
+                is_waiting = (job.start_ts, job_id) in waiting
+                assert is_waiting or job_id in scheduler._running, f"seed {seed}"
+        queue.refusals = []
+        queue.scheduler.set_executors([queue])
+        await drained(queue)
 
     play(scene)

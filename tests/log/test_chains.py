@@ -17,6 +17,7 @@ from log.committer import (
     Decision,
     LogEnd,
     Stale,
+    TooOld,
 )
 from log.invariant import InvariantViolation
 from log.read_set import ReadSet
@@ -221,3 +222,34 @@ def _written(chain: list[CommitRequest], decisions: list[Decision]) -> list[tupl
         if isinstance(decision, Admitted)
         for write in request.body.writes
     ]
+
+
+def test_a_chain_that_was_refused_in_part_is_not_judged_again_when_it_is_resent() -> None:
+    """Its answer was lost. What is admitted now would lie behind what followed from it."""
+    committer = make_committer()
+    chain = chain_on(
+        committer,
+        (reads_of(b"a"), write_to(b"a")),
+        (reads_of(b"b"), write_to(b"b")),
+        (reads_of(b"a"), write_to(b"c")),
+    )
+    first = committer.propose_chain(chain, 20 * SECOND_NS, barred={0})
+    assert [type(decision) for decision in first] == [Stale, Admitted, Stale]
+    again = committer.propose_chain(chain, 21 * SECOND_NS)
+    assert [type(decision) for decision in again] == [Stale, AlreadyCommitted, Stale]
+    assert len(publish(committer)) == 1
+
+
+def test_a_snapshot_older_than_the_oldest_remembered_call_cannot_be_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The call may have been admitted, and forgotten since."""
+    monkeypatch.setattr("log.limits.CALL_ID_WINDOW_LENGTH_MAX", 2)
+    committer = make_committer()
+    begin_ts = committer.published_ts
+    first = request_of(begin_ts, reads_of(), write_to(b"a"), call_id=b"first")
+    committer.propose(first, 20 * SECOND_NS)
+    for number in range(3):
+        other = request_of(begin_ts, reads_of(), write_to(b"z"), call_id=b"%d" % number)
+        committer.propose(other, 21 * SECOND_NS)
+    assert isinstance(committer.propose(first, 22 * SECOND_NS), TooOld)

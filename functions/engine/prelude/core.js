@@ -197,6 +197,9 @@
         "See https://docs.convex.dev/functions/actions for more details.",
     );
   };
+  host.requireAction = (description) => {
+    if (!state.executing || state.kind !== "action") throw host.refusal(description);
+  };
   host.notYet = (what) => new NativeError(`${what} is not supported by this Tidelog version yet.`);
   host.state = state;
   host.modules = modules;

@@ -1,7 +1,7 @@
 // Platform globals (spec 03 3.1): what a Convex module finds beside ECMAScript, and what it must not find.
 (() => {
   const host = globalThis.__host;
-  const { random, randomBytes, utf8Encode, utf8Decode, lazyScript, refusal, notYet, abort, state } = host;
+  const { random, randomBytes, utf8Encode, utf8Decode, refusal, notYet, abort, state } = host;
 
   const define = (name, value) =>
     Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
@@ -25,11 +25,11 @@
     Object.defineProperty(Performance.prototype, name, { get: () => unimplemented(name, "Performance") });
   }
 
-  const unimplemented = (method, owner) =>
+  const unimplemented = (host.unimplemented = (method, owner) =>
     abort(
       `Not implemented: ${method} for ${owner}. Consider calling an action defined in Node.js instead ` +
         "(https://docs.convex.dev/functions/actions).",
-    );
+    ));
 
   // In configurations a clock would make two equal pushes differ (spec 02 9).
   host.forbidClock = () => {
@@ -89,9 +89,7 @@
   const SubtleCrypto = illegal("SubtleCrypto");
   const SUBTLE = ["decrypt", "deriveBits", "deriveKey", "digest", "encrypt", "exportKey", "generateKey", "importKey", "sign", "verify"];
   for (const name of SUBTLE) {
-    SubtleCrypto.prototype[name] = async () => {
-      throw notYet(`crypto.subtle.${name}()`);
-    };
+    SubtleCrypto.prototype[name] = async (...args) => host.part("subtle")[name](...args);
   }
   for (const name of ["wrapKey", "unwrapKey"]) SubtleCrypto.prototype[name] = () => unimplemented(name, "SubtleCrypto");
   Object.assign(Crypto.prototype, { getRandomValues, randomUUID, subtle: Object.create(SubtleCrypto.prototype) });
@@ -187,23 +185,6 @@
     }
   }
 
-  // --- URL: large and rarely used, so it is evaluated at first use -------------------------------------------
-
-  const URL_NAMES = ["URL", "URLSearchParams"];
-  const loadUrl = () => {
-    for (const name of URL_NAMES) delete globalThis[name];
-    lazyScript("tidelog:url.js");
-    delete globalThis["__core-js_shared__"];
-  };
-  for (const name of URL_NAMES) {
-    Object.defineProperty(globalThis, name, {
-      configurable: true,
-      enumerable: false,
-      get: () => (loadUrl(), globalThis[name]),
-      set: (value) => define(name, value),
-    });
-  }
-
   // --- references: garbage collection must not be observable --------------------------------------------------
 
   const collectable = (value) =>
@@ -284,12 +265,7 @@
       },
     })[name];
 
-  const LATER = [
-    "AsyncResource", "Blob", "CryptoKey", "File", "FormData", "ReadableStream", "ReadableStreamBYOBReader",
-    "ReadableStreamDefaultReader", "Request", "Response", "TextDecoderStream", "TextEncoderStream",
-    "TransformStream", "WritableStream", "WritableStreamDefaultWriter",
-  ];
-  for (const name of LATER) define(name, unavailable(name));
+  define("AsyncResource", unavailable("AsyncResource"));
 
   const namespaceOf = (name, members) => {
     const namespace = { [Symbol.toStringTag]: name };
@@ -303,12 +279,13 @@
   const ABSENT = ["queueMicrotask", "navigator", "SharedArrayBuffer", "print", "gc", "setImmediate"];
   for (const name of ABSENT) delete globalThis[name];
 
+  host.setTimeout = timer("setTimeout");
   const crypto = Object.create(Crypto.prototype);
   const performance = new Performance();
   const globals = {
     AsyncLocalStorage, Crypto, FinalizationRegistry, Performance, SubtleCrypto, TextDecoder, TextEncoder, WeakRef,
     clearInterval: () => {}, clearTimeout: () => {}, crypto, fetch, performance, process: { env }, self: globalThis,
-    setInterval: timer("setInterval"), setTimeout: timer("setTimeout"),
+    setInterval: timer("setInterval"), setTimeout: host.setTimeout,
   };
   for (const [name, value] of Object.entries(globals)) define(name, value);
 })();

@@ -1,5 +1,6 @@
-// Web classes that need no host: structuredClone, events, abort signals, headers (spec 03 3.1).
+// Web classes that need no host: structuredClone, events, abort signals (spec 03 3.1).
 (() => {
+  const host = globalThis.__host;
   const define = (name, value) =>
     Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 
@@ -153,6 +154,12 @@
       raise(signal, reason);
       return signal;
     }
+    static timeout(milliseconds) {
+      const signal = new AbortSignal(KEY);
+      const reason = () => new DOMException("The operation was aborted due to timeout", "TimeoutError");
+      host.setTimeout(() => raise(signal, reason()), milliseconds);
+      return signal;
+    }
     static any(signals) {
       const combined = new AbortSignal(KEY);
       for (const signal of signals) {
@@ -175,68 +182,6 @@
     }
   }
 
-  // --- headers -------------------------------------------------------------------------------------------------------
-
-  const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-  const headerName = (name) => {
-    if (!TOKEN.test(name)) throw new TypeError(`Invalid header name: ${name}`);
-    return String(name).toLowerCase();
-  };
-  const headerValue = (value) => {
-    const text = String(value).replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
-    if (/[\0\r\n]/.test(text) || /[^\0-\xff]/.test(text)) throw new TypeError(`Invalid header value: ${text}`);
-    return text;
-  };
-
-  class Headers {
-    #values = new Map(); // lower-case name -> values in the order they were appended
-    constructor(init) {
-      if (init === undefined || init === null) return;
-      const pairs = typeof init[Symbol.iterator] === "function" ? [...init] : Object.entries(init);
-      for (const pair of pairs) {
-        if (pair.length !== 2) throw new TypeError("Headers: expected pairs of name and value");
-        this.append(pair[0], pair[1]);
-      }
-    }
-    append(name, value) {
-      const key = headerName(name);
-      this.#values.set(key, [...(this.#values.get(key) ?? []), headerValue(value)]);
-    }
-    delete(name) {
-      this.#values.delete(headerName(name));
-    }
-    get(name) {
-      return this.#values.get(headerName(name))?.join(", ") ?? null;
-    }
-    getSetCookie() {
-      return [...(this.#values.get("set-cookie") ?? [])];
-    }
-    has(name) {
-      return this.#values.has(headerName(name));
-    }
-    set(name, value) {
-      this.#values.set(headerName(name), [headerValue(value)]);
-    }
-    forEach(callback, self) {
-      for (const [name, value] of this) callback.call(self, value, name, this);
-    }
-    *entries() {
-      for (const name of [...this.#values.keys()].sort()) {
-        if (name === "set-cookie") for (const value of this.#values.get(name)) yield [name, value];
-        else yield [name, this.get(name)];
-      }
-    }
-    *keys() {
-      for (const [name] of this.entries()) yield name;
-    }
-    *values() {
-      for (const [, value] of this.entries()) yield value;
-    }
-    [Symbol.iterator]() {
-      return this.entries();
-    }
-  }
-
-  const globals = { structuredClone, Event, EventTarget, AbortController, AbortSignal, Headers };
+  const globals = { structuredClone, Event, EventTarget, AbortController, AbortSignal };
   for (const [name, value] of Object.entries(globals)) define(name, value);
 })();

@@ -74,9 +74,7 @@ def test_a_database_that_was_begun_with_fewer_system_tables_gets_the_others_once
         name: _shape(expected, name) for name in expected.tables
     }
     index = added.tables["_modules"].index("by_path")
-    assert index is not None and index.state == BACKFILLING, (
-        "it is filled first"
-    )
+    assert index is not None and index.state == BACKFILLING, "it is filled first"
     assert database.transact(lambda tx: add_missing_tables(tx) or tx.has_writes) is False
 
 

@@ -1,0 +1,104 @@
+"""The soak's own judgement, on histories made up here, and a few kills so that it cannot rot unseen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from log.invariant import InvariantViolation
+from log.record import CallTrace, CommitBody, DocumentWrite, Record, RecordKind, make_record
+
+from .kills import SqliteLogs, check_log, fold, kill_writers
+from .report import HEAD, HOUR, KILLS, merged
+from .samples import MIB, RAY, Sample, growths, record_bytes
+from .writer import CALLERS, CallName
+
+SEED = 20261126
+CALLS = [CallName(caller, number, 2) for number in (1, 2, 3) for caller in range(CALLERS)]
+ACKNOWLEDGED = [[caller + 1, caller + 1 + CALLERS] for caller in range(CALLERS)]  # ts = seq; the third is not
+Harm = Callable[[list[CallName]], list[CallName]]
+
+
+def log_of(calls: list[CallName], *, pieces_lost: int = 0) -> list[Record]:
+    """A log of these calls whose records are at ts 1, 2, 3, ...; the last one may be half there."""
+    records, crc = list[Record](), 0
+    for seq, name in enumerate(calls, 1):
+        lost = pieces_lost if seq == len(calls) else 0
+        writes = tuple(DocumentWrite(b"t", f"{seq}-{n}", 0, 1, b"{}", ()) for n in range(name.writes - lost))
+        body = CommitBody(seq - 1, name.call_id, CallTrace(args=name.encode()), writes)
+        records.append(make_record(crc, seq, seq, 1, RecordKind.COMMIT, body.encode()))
+        crc = records[-1].crc
+    return records
+
+
+def hour(core_bytes: Callable[[int], int], record_bytes: Callable[[int], int]) -> list[Sample]:
+    """A hundred looks at one actor; ten records between two of them."""
+    samples, log_bytes = list[Sample](), 0
+    for number in range(100):
+        held = {"core": core_bytes(number), RAY: 0}
+        files = {"log": log_bytes, "view": 10 * MIB}
+        samples.append(Sample(number * 30.0, {"core": 1}, held, held, files, {"seq": number * 10}))
+        log_bytes += record_bytes(number) * 10
+    return samples
+
+
+def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None:
+    tally = kill_writers(SqliteLogs(tmp_path), 6, SEED, tmp_path, lambda text: None)
+    assert tally.fault is None and tally.kills_held == 6
+    assert tally.acknowledged > 0, "they were writing"
+
+
+def test_a_whole_log_passes() -> None:
+    calls = check_log(log_of(CALLS), ACKNOWLEDGED, "made up")
+    assert [len(own) for own in calls] == [3] * CALLERS
+    assert len(fold(log_of(CALLS))) == sum(name.writes for name in CALLS)
+
+
+HARMS: dict[str, tuple[Harm, str]] = {
+    "lost": (lambda calls: calls[: 2 * CALLERS - 1], "no acknowledged call is lost"),
+    "doubled": (lambda calls: [*calls, calls[-1]], "each call has one effect"),
+    "skipped": (lambda calls: [*calls[:CALLERS], *calls[2 * CALLERS :]], "each call has one effect"),
+    "moved": (lambda calls: [calls[1], calls[0], *calls[2:]], "where its caller was told"),
+    "invented": (lambda calls: [*calls, CallName(0, 4, 1)], "one call unanswered"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_log_that_breaks_a_promise_is_found_out(harm: str) -> None:
+    harmed, claim = HARMS[harm]
+    with pytest.raises(AssertionError, match=claim):
+        check_log(log_of(harmed(CALLS)), ACKNOWLEDGED, "made up")
+
+
+def test_a_call_that_is_half_there_is_found_out() -> None:
+    with pytest.raises(AssertionError, match="a call is there whole"):
+        check_log(log_of(CALLS, pieces_lost=1), ACKNOWLEDGED, "made up")
+
+
+def test_a_log_with_a_hole_is_found_out() -> None:
+    records = log_of(CALLS)
+    with pytest.raises(InvariantViolation, match="no holes"):
+        check_log([*records[:3], *records[4:]], ACKNOWLEDGED, "made up")
+
+
+def test_noise_is_not_growth_and_a_leak_is() -> None:
+    rng = random.Random(SEED)
+    noisy = hour(lambda number: 100 * MIB + rng.randrange(20 * MIB), lambda number: 1_000)
+    assert all(each.is_bounded for each in growths(noisy)), SEED
+    leaking = hour(lambda number: 100 * MIB + number * MIB // 4, lambda number: 1_000)
+    assert [each.name for each in growths(leaking) if not each.is_bounded] == ["core"]
+
+
+def test_what_a_record_costs_is_told_from_how_many_there_are() -> None:
+    assert record_bytes(hour(lambda number: 1, lambda number: 1_000)) == (1_000, 1_000)
+    first, last = record_bytes(hour(lambda number: 1, lambda number: 1_000 + 10 * number))
+    assert last > 1.3 * first
+
+
+def test_a_page_keeps_the_half_that_was_not_run_again() -> None:
+    both = merged("", [f"{HOUR}\n\nfirst\n", f"{KILLS}\n\nfirst\n"])
+    assert both == f"{HEAD}\n## {HOUR}\n\nfirst\n\n## {KILLS}\n\nfirst\n"
+    assert merged(both, [f"{KILLS}\n\nsecond\n"]) == both.replace(f"{KILLS}\n\nfirst", f"{KILLS}\n\nsecond")
