@@ -111,6 +111,7 @@ def test_an_interval_runs_first_at_once() -> None:
     [
         {"type": "interval", "seconds": 0},
         {"type": "interval"},
+        {"type": "interval", "hours": 10_000_000},
         {"type": "interval", "seconds": 1, "minutes": 1},
         {"type": "hourly", "minuteUTC": 60},
         {"type": "daily", "hourUTC": 24},
@@ -230,3 +231,20 @@ def test_missed_runs_are_counted_and_not_made_up_for() -> None:
     statuses = [log["status"] for log in database.documents(cron_jobs.LOGS)]
     assert {"type": "canceled", "num_canceled": 2} in statuses and len(statuses) == 2
     assert next_runs(deployment)["job"] == row["nextTs"] + 180 * SECOND_NS
+
+
+def test_a_run_that_answers_the_ts_of_its_commit_ends_like_any_other() -> None:
+    deployment = Deployment()
+    deployment.push(APP, crons_module(job=("m:f", {}, MINUTELY)))
+    database = deployment.database
+    (row,) = database.documents(cron_jobs.NEXT_RUNS)
+    database.now_ns = row["nextTs"] + SECOND_NS
+
+    def end(transaction: Any) -> None:
+        due = cron_jobs.due_cron(transaction, row["_id"])
+        assert due is not None
+        cron_jobs.end_run(transaction, *due, RunOutcome(b'{"$commitTs":null}', None, "Mutation"))
+
+    database.transact(end)
+    (kept,) = database.documents(cron_jobs.LOGS)
+    assert isinstance(kept["status"]["result"]["value"], int)
