@@ -13,6 +13,7 @@ Read in this order: start, follow, run, _run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
 import os
@@ -161,10 +162,10 @@ class Scheduler:
         seconds = float(SCHEDULER_SLEEP_SECONDS_MAX)
         if self._heap and self._executors and len(self._running) < JOBS_RUNNING_MAX:
             seconds = min(seconds, max(0.0, (self._heap[0][0] - self._now_ns()) / 1e9))
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            pass
+        # Not wait_for: it may swallow a cancellation that comes at the same time, and nobody could end us.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     # --- one job ------------------------------------------------------------------------------------
 

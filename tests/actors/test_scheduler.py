@@ -265,3 +265,18 @@ def test_every_known_job_is_running_or_in_the_heap_whatever_happens(seed: int) -
         await drained(queue)
 
     play(scene)
+
+
+def test_it_ends_when_it_is_cancelled_at_the_moment_something_changes() -> None:
+    async def scene(queue: Queue) -> None:
+        for _ in range(20):
+            scheduler = Scheduler(queue.now_ns, lambda path, outcome: None)
+            running = asyncio.create_task(scheduler.run())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            scheduler.set_executors([queue])
+            running.cancel()
+            await asyncio.wait_for(asyncio.gather(running, return_exceptions=True), 5)
+            assert running.cancelled()
+
+    play(scene)
