@@ -225,9 +225,9 @@ class ForgetsItsDebts(SyncSession):
 
     __slots__ = ()
 
-    def receive(self, event: ev.Event) -> list[ev.Effect]:
+    def receive(self, event: ev.Event, now_seconds: float) -> list[ev.Effect]:
         owed_ts = self._owed_ts
-        effects = super().receive(event)
+        effects = super().receive(event, now_seconds)
         if not isinstance(event, ev.MutationFinished):
             return effects
         self._owed_ts = owed_ts
@@ -243,9 +243,9 @@ class TearsTheChain(SyncSession):
 
     __slots__ = ()
 
-    def receive(self, event: ev.Event) -> list[ev.Effect]:
+    def receive(self, event: ev.Event, now_seconds: float) -> list[ev.Effect]:
         before = self._version
-        effects = super().receive(event)
+        effects = super().receive(event, now_seconds)
         if isinstance(event, ev.TransitionComputed) and event.ts % 4 == 0:
             self._version = before
         return effects
