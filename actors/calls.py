@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -29,6 +30,8 @@ class RunCall:
     call_id: bytes
     session_id: str | None
     session_request: int | None
+    may_call_internal: bool = False  # an action calls: visibility is for those outside
+    parent_job_id: str | None = None  # the scheduled job at the root of the call tree
 
     @property
     def identity(self) -> Identity:
@@ -46,6 +49,8 @@ class Ended:
     outcome: RunOutcome
     ts: int
     reads: bytes = b""
+    calls: Sequence[tuple[str, list[Any]]] = ()
+    """What an action called: (path, outcome fields)."""
 
     def at(self, ts: int) -> Ended:
         """The mutation as it is told once it is committed at `ts`: its result names that ts (spec 03 1.2).
@@ -81,4 +86,12 @@ def outcome_fields(ended: Ended, seconds: float) -> list[Any]:
         observed.time,
         seconds,
         outcome.udf_type,
+        ended.calls,
     ]
+
+
+def without_results(fields: Sequence[Any]) -> list[Any]:
+    """The wire form of an outcome for a log of calls: no value, no reads, no further calls."""
+    _value, *rest = fields
+    rest[5], rest[-1] = b"", ()
+    return [None, *rest]

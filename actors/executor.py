@@ -1,11 +1,15 @@
 """Runs functions: reads the node's view in place, proposes commits to the core, retries on conflict.
 
 JavaScript runs on the loop's own thread, one call at a time; while a commit is on its way the next call
-runs. Snapshots, catalogs and images are found here, rules are in functions/.
+runs. Snapshots, catalogs and images are found here, rules are in functions/. An executor that was given
+others to ask runs actions as well (actors/actions.py): it is a slow one (design D12).
 
 Messages (method: arguments -> answer):
-    run: call (a list, see RunCall), ts | None   -> outcome (a list, see `outcome_fields`)
-    run_job: job id, call id                     -> outcome with its path, None = it had ended
+    run: call (a list, see RunCall), ts | None   -> outcome (a list, see `outcome_fields`),
+                                                    None = an action, which this executor does not run
+    run_job: job id, call id, may start actions  -> ["ran", path, outcome] | ["start", call]
+                                                    | None = there is nothing to run now
+    run_job_action: job id, call                 -> [path, outcome]: the action that `run_job` had begun
     operate: name, body (JSON bytes)             -> JSON bytes
     status:                                      -> for operators
 """
@@ -15,15 +19,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from actors.calls import Ended, RunCall, outcome_fields
+from actors.action_jobs import begin_action, end_action
+from actors.actions import Actions
+from actors.calls import Ended, RunCall, outcome_fields, wire_call
 from actors.chain import Attempt, Done
+from actors.executor_pool import ExecutorPool
 from actors.function_runs import run_mutation, run_query
 from actors.job_runs import run_job
 from actors.node_reader import NodeReader
@@ -41,6 +48,7 @@ from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
 from log.errors import BackendError, ErrorKind, internal_server_error, not_supported_yet
+from log.invariant import invariant
 from log.record import CallTrace
 
 
@@ -68,14 +76,35 @@ def runner_of(engine: Engine, settings: ExecutorSettings) -> Runner:
 class Executor:
     """actors.runtime.Actor. `connect` gives it a core, again after the core was replaced."""
 
-    def __init__(self, engine: Engine, settings: ExecutorSettings, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: ExecutorSettings,
+        now_ns: Callable[[], int],
+        executors: ExecutorPool | None = None,
+    ) -> None:
         self._engine, self._settings, self._now_ns = engine, settings, now_ns
         self._codec = CursorCodec(settings.instance_secret)
         self._runner = runner_of(engine, settings)
         self._reader = NodeReader()
         self._transactor = Transactor(self._reader, now_ns)
         self._has_core = asyncio.Event()
+        self._actions = self._make_actions(executors) if executors is not None else None
         self.calls_run = 0
+
+    def _make_actions(self, executors: ExecutorPool) -> Actions:
+        def begin_reading() -> Awaitable[Attempt]:
+            return self._begin_reading(None)
+
+        runner = self._runner
+        return Actions(
+            self._engine,
+            runner.images,
+            runner.deployment,
+            executors,
+            begin_reading,
+            self._transact_for_action,
+        )
 
     async def connect(self, core: Peer) -> None:
         """Use this core from now on; calls that lost the previous one ask it about their commits."""
@@ -87,25 +116,44 @@ class Executor:
     # --- actors.runtime.Actor -----------------------------------------------------------------------
 
     async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
-        if method == "run":
-            started = time.perf_counter()
+        handlers: dict[str, Callable[..., Awaitable[Any]]] = {
+            "run": self._answer_run,
+            "run_job": self._answer_run_job,
+            "run_job_action": self._answer_run_job_action,
+            "operate": self._operate,
+        }
+        if method in handlers:
             await self._has_core.wait()  # a gateway may know us before we know the core
-            ended = await self._run(RunCall(*arguments[0]), arguments[1])
-            return outcome_fields(ended, time.perf_counter() - started)
-        if method == "run_job":
-            started = time.perf_counter()
-            await self._has_core.wait()
-            ran = await self._run_job(*arguments)
-            if ran is None:
-                return None
-            path, job_ended = ran
-            return [path, outcome_fields(job_ended, time.perf_counter() - started)]
-        if method == "operate":
-            await self._has_core.wait()
-            return await self._operate(*arguments)
+            return await handlers[method](*arguments)
         if method == "status":
             return self.status()
         raise internal_server_error()
+
+    async def _answer_run(self, call: Sequence[Any], ts: int | None) -> list[Any] | None:
+        started = time.perf_counter()
+        ended = await self._run(RunCall(*call), ts)
+        return outcome_fields(ended, time.perf_counter() - started) if ended is not None else None
+
+    async def _answer_run_job(self, job_id: str, call_id: bytes, may_start: bool) -> Any:
+        started = time.perf_counter()
+        path, ended = await self._run_job(job_id, call_id, may_start)
+        if isinstance(ended, RunCall):
+            return ["start", wire_call(ended)]
+        return ended and ["ran", path, outcome_fields(ended, time.perf_counter() - started)]
+
+    async def _answer_run_job_action(self, job_id: str, fields: Sequence[Any]) -> Any:
+        started, call = time.perf_counter(), RunCall(*fields)
+        actions = self._actions
+        invariant(actions is not None, "actions are asked of who runs them")
+        assert actions is not None  # for the type checker
+        ended = await actions.run(call)
+
+        def end(transaction: Transaction) -> bytes:
+            end_action(transaction, job_id, call.request_id, ended.outcome)
+            return b""
+
+        await self._transact_for_action("_system/end_action", end)
+        return [call.path, outcome_fields(ended, time.perf_counter() - started)]
 
     def disconnected(self, client: Client) -> None:
         """Nothing is kept for a connection; a running call ends and its answer is dropped."""
@@ -118,11 +166,12 @@ class Executor:
             "conflicts_met": self._transactor.conflicts_met,
             "runs_stopped": self._transactor.runs_stopped,
             "turns_taken": self._transactor.turns_taken,
+            "actions_running": self._actions.running if self._actions is not None else 0,
         }
 
     # --- calls --------------------------------------------------------------------------------------
 
-    async def _run(self, call: RunCall, ts: int | None) -> Ended:
+    async def _run(self, call: RunCall, ts: int | None) -> Ended | None:
         self.calls_run += 1
         path = parse_function_path(call.path)
         if path.is_system:
@@ -131,7 +180,7 @@ class Executor:
         if udf_type == "Mutation":
             return await self._run_mutation(call, path)
         if udf_type == "Action":
-            raise not_supported_yet("Running actions")
+            return await self._actions.run(call) if self._actions is not None else None
         return await self._run_query(call, path, ts)
 
     def _type_of(self, path: FunctionPath) -> str:
@@ -154,19 +203,25 @@ class Executor:
         ended, ts = await self._transactor.transact(path.canonical, call.call_id, attempts_max, work)
         return ended.at(ts)
 
-    async def _run_job(self, job_id: str, call_id: bytes) -> tuple[str, Ended] | None:
-        """A scheduled mutation, if it is still to be run: its path and what it came to."""
-        path = ""
+    async def _run_job(
+        self, job_id: str, call_id: bytes, may_start: bool
+    ) -> tuple[str, Ended | RunCall | None]:
+        """A scheduled function, if it is still to be run: its path and what it came to. An action has only
+        begun: it is called by whoever asks."""
+        path, request_id = "", call_id.hex()[:16]
 
-        def work(attempt: Attempt) -> Done[Ended | None]:
+        def work(attempt: Attempt) -> Done[Ended | RunCall | None]:
             nonlocal path
-            done = run_job(self._runner, job_id, call_id.hex()[:16], attempt)
+            begun = begin_action(job_id, request_id, attempt, may_start=may_start)
+            if begun is not None:
+                return begun
+            done = run_job(self._runner, job_id, request_id, attempt)
             path = done.trace.path if done.trace is not None else ""
-            return done
+            return Done(done.result, done.trace)
 
         attempts_max = limits.SYSTEM_ATTEMPTS_MAX
         ended, ts = await self._transactor.transact("_system/job", call_id, attempts_max, work)
-        return (path, ended.at(ts)) if ended is not None else None
+        return path, ended.at(ts) if isinstance(ended, Ended) else ended
 
     async def _begin_reading(self, ts: int | None) -> Attempt:
         reader = self._reader
@@ -242,6 +297,12 @@ class Executor:
             return Done(answer, trace)
 
         return await self._transactor.transact(source, call_id, limits.SYSTEM_ATTEMPTS_MAX, work)
+
+    async def _transact_for_action(self, source: str, work: Callable[[Transaction], bytes]) -> bytes:
+        answer, _ts = await self._transact(
+            source, os.urandom(16), lambda transaction, _context: work(transaction)
+        )
+        return answer
 
     def _system_context(self) -> SystemContext:
         settings = self._settings

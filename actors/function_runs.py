@@ -13,7 +13,8 @@ import zlib
 from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.session_requests import record_outcome, recorded_outcome
-from functions.invocation import Invocation, Runner, RunOutcome
+from functions.call_checks import Invocation
+from functions.invocation import Runner, RunOutcome
 from functions.path import FunctionPath
 from log.record import CallTrace
 
@@ -21,7 +22,7 @@ from log.record import CallTrace
 def run_query(runner: Runner, call: RunCall, path: FunctionPath, attempt: Attempt) -> Ended:
     """The result at the attempt's snapshot, with what was read for it."""
     transaction = attempt.transaction
-    outcome = runner.run(transaction, _invocation(call, path), attempt.seed, attempt.clock.now_ms)
+    outcome = runner.run(transaction, invocation_of(call, path), attempt.seed, attempt.clock.now_ms)
     return Ended(outcome, transaction.begin_ts, transaction.reads.encode())
 
 
@@ -32,7 +33,7 @@ def run_mutation(runner: Runner, call: RunCall, path: FunctionPath, attempt: Att
     recorded = recorded_outcome(transaction, call)
     if recorded is not None:
         return Done(recorded)
-    outcome = runner.run(transaction, _invocation(call, path), seed, clock.now_ms)
+    outcome = runner.run(transaction, invocation_of(call, path), seed, clock.now_ms)
     ended = Ended(outcome, UNPLACED_TS)
     if outcome.error is not None:
         return Done(ended)
@@ -45,7 +46,8 @@ def logs_crc(lines: tuple[str, ...]) -> int:
     return zlib.crc32("\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
-def _invocation(call: RunCall, path: FunctionPath) -> Invocation:
+def invocation_of(call: RunCall, path: FunctionPath) -> Invocation:
+    """What the runtime is asked to run for a call."""
     identity = call.identity
     return Invocation(
         path=path,
@@ -55,7 +57,8 @@ def _invocation(call: RunCall, path: FunctionPath) -> Invocation:
         component=call.component,
         request_id=call.request_id,
         journal_end=call.journal,
-        may_call_internal=identity.is_admin,
+        may_call_internal=identity.is_admin or call.may_call_internal,
+        job_id=call.parent_job_id,
     )
 
 
@@ -75,4 +78,6 @@ def trace_of(call: RunCall, attempt: Attempt, outcome: RunOutcome) -> CallTrace:
         creation_ms=attempt.clock.creation_ms,
         request_id=call.request_id,
         logs_crc=logs_crc(outcome.log_lines),
+        may_call_internal=call.may_call_internal,
+        parent_job_id=call.parent_job_id or "",
     )

@@ -12,11 +12,12 @@ from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.function_runs import trace_of
 from functions import cron_jobs, scheduled_jobs
-from functions.invocation import Invocation, Runner, RunOutcome
+from functions.call_checks import Invocation
+from functions.invocation import Runner, RunOutcome
 from functions.outcome import refusal
 from functions.path import parse_function_path
 from functions.transaction import Transaction
-from log.errors import CATCHABLE_KINDS, BackendError, not_supported_yet
+from log.errors import CATCHABLE_KINDS, BackendError
 from log.identity import Identity
 from log.ids import decode_id
 
@@ -46,7 +47,7 @@ def _run_scheduled(
     running = {"type": scheduled_jobs.IN_PROGRESS, "requestId": request_id, "executionId": request_id}
     jobs = transaction.catalog.tables[scheduled_jobs.JOBS]
     transaction.patch(jobs, job_id, {"state": running})  # as the job sees itself; never committed
-    call = _call_of(job["udfPath"], scheduled_jobs.read_arguments(transaction, job), request_id)
+    call = call_of_job(job["udfPath"], scheduled_jobs.read_arguments(transaction, job), request_id)
     outcome = _run(runner, call, job_id, attempt)
     transaction.budget.lift_for_system()
     if outcome.error is None:
@@ -65,14 +66,15 @@ def _run_cron(
         return None
     next_run, cron = due
     spec = cron["cronSpec"]
-    call = _call_of(spec["udfPath"], bytes(spec["udfArgs"]), request_id)
+    call = call_of_job(spec["udfPath"], bytes(spec["udfArgs"]), request_id)
     outcome = _run(runner, call, None, attempt)
     attempt.transaction.budget.lift_for_system()
     cron_jobs.end_run(attempt.transaction, next_run, cron, outcome)
     return call, outcome
 
 
-def _call_of(path: str, arguments: bytes, request_id: str) -> RunCall:
+def call_of_job(path: str, arguments: bytes, request_id: str, parent_job_id: str | None = None) -> RunCall:
+    """Nobody's call, who may call everything."""
     return RunCall(
         udf_type=None,
         path=path,
@@ -85,17 +87,17 @@ def _call_of(path: str, arguments: bytes, request_id: str) -> RunCall:
         call_id=b"",
         session_id=None,
         session_request=None,
+        may_call_internal=True,
+        parent_job_id=parent_job_id,
     )
 
 
 def _run(runner: Runner, call: RunCall, job_id: str | None, attempt: Attempt) -> RunOutcome:
     """What cannot be run fails like a function that threw: nobody else would hear of it. The writes of what
     failed are undone."""
-    udf_type = _type_of(attempt.transaction, call.path)
-    if udf_type == "Action":
-        return RunOutcome(None, refusal(not_supported_yet("Running actions").message), "Action")
-    if udf_type == "Query":
-        return RunOutcome(None, refusal(_UNSUPPORTED_TYPE), "Query")
+    udf_type = type_of(attempt.transaction, call.path)
+    if udf_type in ("Query", "Action"):  # an action that was none when the run began (actors/action_jobs.py)
+        return RunOutcome(None, refusal(_UNSUPPORTED_TYPE), udf_type)
     invocation = Invocation(
         path=parse_function_path(call.path),
         udf_type=None,
@@ -118,7 +120,7 @@ def _run(runner: Runner, call: RunCall, job_id: str | None, attempt: Attempt) ->
     return outcome
 
 
-def _type_of(transaction: Transaction, path: str) -> str | None:
+def type_of(transaction: Transaction, path: str) -> str | None:
     """What the job's function is now; None when it is gone (whose lookup says so)."""
     parsed = parse_function_path(path)
     module = transaction.catalog.modules.get(parsed.module)

@@ -237,4 +237,6 @@ def _call_of(body: CommitBody) -> RunCall:
         call_id=body.call_id,
         session_id=trace.session_id,
         session_request=trace.session_request,
+        may_call_internal=trace.may_call_internal,
+        parent_job_id=trace.parent_job_id or None,
     )

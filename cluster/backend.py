@@ -1,8 +1,8 @@
 """gateway/backend.py over the actors: which executor runs a call, what the core's stream says.
 
-Peers are replaced when an actor was restarted (`set_core`, `set_executors`); open calls of a lost peer
-fail with ConnectionLost. A query, or a mutation with a session request, is then asked again elsewhere,
-because asking twice changes nothing; any other mutation's outcome is unknown and said to be.
+Peers are replaced when an actor was restarted (`set_core`, `set_executors`). A query, or a mutation with a
+session request, that was lost with its executor is asked again elsewhere, because asking twice changes
+nothing; the outcome of any other mutation or action is unknown and said to be.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.calls import RunCall, wire_call
+from actors.executor_pool import ExecutorPool
 from actors.runtime import ConnectionLost, Peer
 from gateway.backend import (
     FunctionCall,
@@ -24,7 +25,6 @@ from gateway.backend import (
     Registered,
     StreamListener,
 )
-from log.errors import unknown_outcome
 from log.identity import Identity
 
 _SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push"})
@@ -35,9 +35,7 @@ class ClusterBackend:
 
     def __init__(self) -> None:
         self._core: Peer | None = None
-        self._executors: list[Peer] = []
-        self._slow_executors: list[Peer] = []
-        self._running: dict[Peer, int] = {}
+        self._executors, self._slow_executors = ExecutorPool(), ExecutorPool()
         self._listener: StreamListener | None = None
         self._job_listener: JobListener | None = None
         self._published_ts = 0
@@ -63,24 +61,36 @@ class ClusterBackend:
             self.pushed(*push)
         self._notify_peers()
 
-    def set_executors(self, fast: Sequence[Peer], slow: Sequence[Peer]) -> None:
-        self._executors, self._slow_executors = list(fast), list(slow)
-        self._running = {peer: self._running.get(peer, 0) for peer in (*fast, *slow)}
-        self._notify_peers()
+    def set_executors(self, peers: Sequence[Peer]) -> None:
+        self._executors.set(peers)
+
+    def set_slow_executors(self, peers: Sequence[Peer]) -> None:
+        """Who runs actions; calls of them wait while nobody does."""
+        self._slow_executors.set(peers)
 
     def pushed(self, event: str, arguments: tuple[Any, ...]) -> None:
         """actors.runtime.PushHandler of the connection to the core."""
         if self._early_pushes is not None:
             self._early_pushes.append((event, arguments))
             return
-        if event == "ran" and self._job_listener is not None:
+        if event == "ran":
             path, fields = arguments
-            self._job_listener(_job_call(path), _outcome(fields))
+            self._tell_of(path, fields)
         if event == "stream":
             published_ts, hits = arguments
             invalidations = [Invalidation(*hit) for hit in hits]
             self._registered.difference_update(hit.key for hit in invalidations)
             self._advance(published_ts, invalidations)
+
+    def _tell_of(self, path: str, fields: Sequence[Any]) -> None:
+        """A function was run that no client had called."""
+        if self._job_listener is not None:
+            self._job_listener(_job_call(path), _outcome(fields))
+            self._tell_of_calls(fields)
+
+    def _tell_of_calls(self, fields: Sequence[Any]) -> None:
+        for path, called in fields[-1]:
+            self._tell_of(path, called)
 
     def _advance(self, published_ts: int, invalidations: list[Invalidation]) -> None:
         self._published_ts = max(self._published_ts, published_ts)
@@ -122,7 +132,7 @@ class ClusterBackend:
         return outcome
 
     async def run_action(self, call: FunctionCall) -> FunctionOutcome:
-        return await self._run("Action", call, None, None, may_repeat=False)
+        return await self._run_slowly(wire_call(_run_call("Action", call, None)))
 
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         outcome = await self._run(None, call, None, None, may_repeat=False)
@@ -130,12 +140,10 @@ class ClusterBackend:
         return outcome
 
     async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
-        is_slow = operation in _SLOW_OPERATIONS
-        peer = await self._choose(self._slow_executors if is_slow and self._slow_executors else None)
-        try:
-            return await self._counted(peer, "operate", operation, body)
-        except ConnectionLost:
-            raise unknown_outcome() from None
+        is_slow = operation in _SLOW_OPERATIONS and not self._slow_executors.is_empty
+        pool = self._slow_executors if is_slow else self._executors
+        answer: bytes = await pool.ask("operate", operation, body, may_repeat=False)
+        return answer
 
     async def register(self, key: int, reads: bytes, ts: int) -> Registered | Invalidated:
         answer = await self._ask_core("register", key, reads, ts)
@@ -167,36 +175,17 @@ class ClusterBackend:
         may_repeat: bool,
     ) -> FunctionOutcome:
         message = wire_call(_run_call(udf_type, call, journal))
-        while True:
-            peer = await self._choose(None)
-            try:
-                return _outcome(await self._counted(peer, "run", message, ts))
-            except ConnectionLost:
-                if not may_repeat:
-                    raise unknown_outcome() from None
-                await self._without(peer)
+        fields = await self._executors.ask("run", message, ts, may_repeat=may_repeat)
+        if fields is None:  # an action, as it turned out
+            return await self._run_slowly(message)
+        return _outcome(fields)
 
-    async def _counted(self, peer: Peer, method: str, *arguments: Any) -> Any:
-        self._running[peer] = self._running.get(peer, 0) + 1
-        try:
-            return await peer.call(method, *arguments)
-        finally:
-            if peer in self._running:
-                self._running[peer] -= 1
-
-    async def _choose(self, among: list[Peer] | None) -> Peer:
-        """The executor with the least to do; waits while there is none."""
-        while True:
-            candidates = among or self._executors
-            if candidates:
-                return min(candidates, key=lambda peer: self._running.get(peer, 0))
-            await self._peers_changed.wait()
-
-    async def _without(self, peer: Peer) -> None:
-        """Forget a lost executor until the supervisor gives its successor."""
-        if peer in self._executors:
-            self._executors.remove(peer)
-        self._running.pop(peer, None)
+    async def _run_slowly(self, message: tuple[Any, ...]) -> FunctionOutcome:
+        fields = await self._slow_executors.ask("run", message, None, may_repeat=False)
+        self._tell_of_calls(fields)
+        outcome = _outcome(fields)
+        self._published_ts = max(self._published_ts, outcome.ts)
+        return outcome
 
     async def _ask_core(self, method: str, *arguments: Any) -> Any:
         """Ask the core, or its successor: these questions change nothing when asked twice."""
@@ -233,7 +222,7 @@ def _job_call(path: str) -> FunctionCall:
 
 
 def _outcome(fields: Sequence[Any]) -> FunctionOutcome:
-    value, message, data, log_lines, ts, journal, reads, identity, time, seconds, udf_type = fields
+    value, message, data, log_lines, ts, journal, reads, identity, time, seconds, udf_type, _ = fields
     return FunctionOutcome(
         value=value,
         error=FunctionError(message, data) if message is not None else None,

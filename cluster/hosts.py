@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from actors.core import Core
 from actors.executor import Executor, ExecutorSettings
+from actors.executor_pool import ExecutorPool
 from actors.runtime import Actor, Client, ConnectionLost, PushHandler
 from cluster.backend import ClusterBackend
 from cluster.data_folder import DataFolder, StartRefused
@@ -31,6 +32,9 @@ _RECONNECT_SECONDS = 0.1
 EXIT_STATUS_DEFECT = 70
 _CLOCK_BEHIND_NS_MAX = 60 * 10**9
 
+_SLOW_NICENESS = 5
+SLOW_EXECUTOR = "slow-executor"
+
 Address = tuple[str, int]
 
 
@@ -38,7 +42,7 @@ Address = tuple[str, int]
 class HostConfig:
     """Everything a process needs to know. Plain values: it travels through Ray."""
 
-    role: str  # "core" | "executor-<n>" | "gateway"
+    role: str  # "core" | "executor-<n>" | "slow-executor" | "gateway"
     data_folder: str
     cache_folder: str
     host: str
@@ -58,6 +62,7 @@ class Peers:
 
     core: Address
     executors: dict[str, Address]
+    slow_executors: dict[str, Address] = field(default_factory=dict)
 
 
 class Host(Protocol):
@@ -75,6 +80,8 @@ def make_host(config: HostConfig) -> Host:
         return CoreHost(config)
     if config.role == "gateway":
         return GatewayHost(config)
+    if config.role == SLOW_EXECUTOR:
+        return SlowExecutorHost(config)
     return ExecutorHost(config)
 
 
@@ -223,7 +230,7 @@ class CoreHost:
 
     def __init__(self, config: HostConfig) -> None:
         self._config = config
-        self._executors: ExecutorLinks | None = None
+        self._links: list[ExecutorLinks] = []
 
     async def start(self) -> Address:
         data = Path(self._config.data_folder)
@@ -231,7 +238,11 @@ class CoreHost:
         check_clock(time.time_ns(), store.end().ts)
         self._core = Core(store, data / "views", time.time_ns, self._stop_process)
         await self._core.start()
-        self._executors = ExecutorLinks(self._config.instance_secret, self._core.scheduler.set_executors)
+        secret, scheduler = self._config.instance_secret, self._core.scheduler
+        self._links = [
+            ExecutorLinks(secret, scheduler.set_executors),
+            ExecutorLinks(secret, scheduler.set_slow_executors),
+        ]
         self._server, address = await _serve(self._core, self._config)
         return address
 
@@ -244,12 +255,12 @@ class CoreHost:
 
     async def set_peers(self, peers: Peers) -> None:
         """Executors run what is scheduled."""
-        assert self._executors is not None, "start comes first"
-        await self._executors.point_to(peers.executors)
+        fast, slow = self._links
+        await asyncio.gather(fast.point_to(peers.executors), slow.point_to(peers.slow_executors))
 
     async def stop(self) -> None:
-        if self._executors is not None:
-            self._executors.close()
+        for links in self._links:
+            links.close()
         await self._server.stop()
         await self._core.stop()
 
@@ -257,8 +268,8 @@ class CoreHost:
 class ExecutorHost:
     """One JavaScript engine."""
 
-    def __init__(self, config: HostConfig) -> None:
-        self._config = config
+    def __init__(self, config: HostConfig, others: ExecutorPool | None = None) -> None:
+        self._config, self._others = config, others
 
     async def start(self) -> Address:
         from functions.quickjs import Engine
@@ -267,7 +278,8 @@ class ExecutorHost:
         settings = ExecutorSettings(
             config.instance_name, config.instance_secret, config.cloud_origin, config.site_origin
         )
-        self._executor = Executor(Engine(Path(config.cache_folder)), settings, time.time_ns)
+        engine = Engine(Path(config.cache_folder))
+        self._executor = Executor(engine, settings, time.time_ns, self._others)
         self._link = Link(config.instance_secret, _ignore, self._executor.connect)
         self._server, address = await _serve(self._executor, config)
         return address
@@ -278,6 +290,27 @@ class ExecutorHost:
     async def stop(self) -> None:
         self._link.close()
         await self._server.stop()
+
+
+class SlowExecutorHost(ExecutorHost):
+    """The engine that runs actions (design D12). The queries and mutations they call are run by the others,
+    which go before it where processors are few."""
+
+    def __init__(self, config: HostConfig) -> None:
+        self._pool = ExecutorPool()
+        super().__init__(config, self._pool)
+
+    async def start(self) -> Address:
+        os.nice(_SLOW_NICENESS)
+        self._links = ExecutorLinks(self._config.instance_secret, self._pool.set)
+        return await super().start()
+
+    async def set_peers(self, peers: Peers) -> None:
+        await asyncio.gather(super().set_peers(peers), self._links.point_to(peers.executors))
+
+    async def stop(self) -> None:
+        self._links.close()
+        await super().stop()
 
 
 class GatewayHost:
@@ -302,9 +335,8 @@ class GatewayHost:
         )
         self._gateway = GatewayServer(self._backend, settings, config.host, config.port, config.site_port)
         self._core_link = Link(config.instance_secret, self._backend.pushed, self._backend.set_core)
-        self._executors = ExecutorLinks(
-            config.instance_secret, lambda executors: self._backend.set_executors(executors, [])
-        )
+        self._executors = ExecutorLinks(config.instance_secret, self._backend.set_executors)
+        self._slow_executors = ExecutorLinks(config.instance_secret, self._backend.set_slow_executors)
         self._status_server, address = await _serve(GatewayQuestions(self._gateway), config)
         self._is_serving = False
         return address
@@ -312,7 +344,11 @@ class GatewayHost:
     async def set_peers(self, peers: Peers) -> None:
         """The ports answer once a core and an executor are there."""
         # At the same time: an executor that does not answer keeps nobody from the new core.
-        await asyncio.gather(self._core_link.point_to(peers.core), self._executors.point_to(peers.executors))
+        await asyncio.gather(
+            self._core_link.point_to(peers.core),
+            self._executors.point_to(peers.executors),
+            self._slow_executors.point_to(peers.slow_executors),
+        )
         if not self._is_serving:
             self._is_serving = True
             self._serving = asyncio.create_task(self._serve_until_stopped())
@@ -322,6 +358,7 @@ class GatewayHost:
             await self._gateway.shutdown()
         self._core_link.close()
         self._executors.close()
+        self._slow_executors.close()
         await self._status_server.stop()
 
     async def _serve_until_stopped(self) -> None:

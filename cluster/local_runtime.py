@@ -15,6 +15,7 @@ import msgpack
 
 from actors.core import Core
 from actors.executor import Executor, ExecutorSettings
+from actors.executor_pool import ExecutorPool
 from actors.runtime import Actor, PushHandler
 from cluster.backend import ClusterBackend
 from cluster.stores import open_log_store
@@ -64,14 +65,22 @@ class LocalRuntime:
         self.failures: list[BaseException] = []
         log_store = store if store is not None else open_log_store("", data_folder / "log")
         self.core = Core(log_store, data_folder / "views", now_ns, self.failures.append)
-        self.executor = Executor(engine, settings, now_ns)
+        self._executors = ExecutorPool()
+        self.executor = Executor(engine, settings, now_ns, self._executors)
         self.backend = ClusterBackend()
 
     async def start(self) -> None:
         await self.core.start()
         await self.executor.connect(DirectPeer(self.core, _ignore))
-        self.core.scheduler.set_executors([DirectPeer(self.executor, _ignore)])
-        self.backend.set_executors([DirectPeer(self.executor, _ignore)], [])
+        executor = DirectPeer(self.executor, _ignore)  # a fast one and a slow one at once
+        for be_told in (
+            self._executors.set,
+            self.core.scheduler.set_executors,
+            self.core.scheduler.set_slow_executors,
+            self.backend.set_executors,
+            self.backend.set_slow_executors,
+        ):
+            be_told([executor])
         await self.backend.set_core(DirectPeer(self.core, self.backend.pushed))
 
     async def stop(self) -> None:

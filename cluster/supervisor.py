@@ -11,12 +11,13 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from actors.runtime import ConnectionLost
 from cluster.config import Settings, cache_folder
 from cluster.data_folder import Credentials, DataFolder
-from cluster.hosts import Address, HostConfig, Peers
+from cluster.hosts import SLOW_EXECUTOR, Address, HostConfig, Peers
 from cluster.processes import ProcessIdentity, end_processes, is_alive, wait_ended
 from cluster.transport import SocketPeer, connect
 
@@ -67,7 +68,8 @@ class Supervisor:
         self._restarting: set[str] = set()
 
     async def start(self) -> None:
-        """The core first (it may refuse), executors beside it; the gateway's ports answer last."""
+        """The core first (it may refuse), executors beside it; the gateway's ports answer last. Actions can
+        wait until `watch` has started who runs them: nobody who starts up does."""
         roles = ["core", *self._executor_roles(), "gateway"]
         for role in roles:
             self._actors[role] = self._runtime.spawn(self._config(role))
@@ -80,11 +82,22 @@ class Supervisor:
         """Until cancelled: start again what was lost. LogTaken when another server took the log."""
         heartbeat = asyncio.create_task(self._listen_to_hearts())
         watching = [asyncio.create_task(self._watch(role)) for role in self._actors]
+        watching.append(asyncio.create_task(self._start_and_watch(SLOW_EXECUTOR)))
         try:
             await asyncio.gather(heartbeat, *watching)
         finally:
             for task in (heartbeat, *watching):
                 task.cancel()
+
+    async def _start_and_watch(self, role: str) -> None:
+        actor = self._actors[role] = self._runtime.spawn(self._config(role))
+        try:
+            await actor.start()
+            await self._share_peers()
+            self._write_running()
+        except Exception as failure:  # it is started again like one that was lost
+            _logger.warning("%s did not start: %r", role, failure)
+        await self._watch(role)
 
     async def _watch(self, role: str) -> None:
         while True:
@@ -95,7 +108,9 @@ class Supervisor:
 
     async def stop(self) -> None:
         """In the order that lets nobody ask a stopped one; what does not stop in time is killed."""
-        for role in ("gateway", *self._executor_roles(), "core"):
+        for role in ("gateway", SLOW_EXECUTOR, *self._executor_roles(), "core"):
+            if role not in self._actors:
+                continue
             try:
                 await asyncio.wait_for(self._actors[role].stop(), _STOP_SECONDS_MAX)
             except Exception as failure:  # it is ended by pid below
@@ -143,15 +158,17 @@ class Supervisor:
     async def _share_peers(self) -> None:
         """Tell everyone; whoever cannot be told is lost and will be told when it is back."""
         core = self._actors["core"].address
-        executors = {role: self._actors[role].address for role in self._executor_roles()}
-        known = {role: address for role, address in executors.items() if address is not None}
         if core is None:
             return
-        peers = Peers(core, known)
+        peers = Peers(core, self._addresses(self._executor_roles()), self._addresses([SLOW_EXECUTOR]))
         told = (actor.set_peers(peers) for actor in self._actors.values() if actor.process is not None)
         for outcome in await asyncio.gather(*told, return_exceptions=True):
             if isinstance(outcome, Exception):
                 _logger.info("an actor could not be told its peers: %r", outcome)
+
+    def _addresses(self, roles: Sequence[str]) -> dict[str, Address]:
+        there = {role: self._actors[role].address for role in roles if role in self._actors}
+        return {role: address for role, address in there.items() if address is not None}
 
     async def _listen_to_hearts(self) -> None:
         peers: dict[str, tuple[Address, SocketPeer]] = {}

@@ -138,7 +138,7 @@ def end_run(
         _log(transaction, cron, {"type": "canceled", "num_canceled": missed}, ())
     for past_run in _logs_of(transaction, name)[:-CRON_LOGS_HELD_MAX]:
         transaction.delete(transaction.catalog.tables[LOGS], past_run["_id"])
-    changes = {"prevTs": next_run["nextTs"], "nextTs": due_ts}
+    changes = {"state": {"type": "pending"}, "prevTs": next_run["nextTs"], "nextTs": due_ts}
     transaction.patch(transaction.catalog.tables[NEXT_RUNS], next_run["_id"], changes)
 
 

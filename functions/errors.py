@@ -299,3 +299,7 @@ def result_too_large_text(path: str, size_bytes: int) -> str:
 
 def unresolved_result_text(path: str) -> str:
     return f"Function {path} return value invalid: queries cannot return an unresolved commit timestamp"
+
+
+def no_component_arguments() -> BackendError:
+    return bad_request("NoComponentArgs", "Component arguments are not available within the app")

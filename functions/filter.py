@@ -49,7 +49,7 @@ def _parse(tree: Any) -> Expression:
         if operator == "$not":
             return lambda document: not _boolean(inner(document))
         return lambda document: _negate(inner(document))
-    if operator in ("$and", "$or"):
+    if operator in ("$and", "$or") and isinstance(operand, list):
         return _parse_junction(operator, [_parse(part) for part in operand])
     if not isinstance(operand, list) or len(operand) != 2:
         raise invalid_argument("query", "queryStream", f"{operator} takes two expressions")

@@ -15,10 +15,17 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
-from functions import errors
-from functions.catalog import AnalysedFunction, Catalog
+from functions import errors, syscall_arguments
+from functions.call_checks import (
+    Invocation,
+    Refused,
+    argument_array,
+    callee_path,
+    checked_args,
+    checked_result,
+    resolve,
+)
+from functions.catalog import AnalysedFunction
 from functions.images import Images
 from functions.isolate import (
     AnswerError,
@@ -38,33 +45,21 @@ from functions.outcome import (
     with_canonical_data,
 )
 from functions.pages import CursorCodec
-from functions.path import FunctionPath, parse_function_path
 from functions.source_map import SourceMap
-from functions.syscalls import CallContext, Observed, answer_async, answer_sync, rejection
+from functions.syscalls import (
+    CallContext,
+    Observed,
+    answer_async,
+    answer_sync,
+    decode_arguments,
+    rejection,
+)
 from functions.transaction import Transaction
-from functions.validators import args_error
-from log import limits, values
-from log.commit_ts import holds_placeholder
+from log import limits
 from log.errors import CATCHABLE_KINDS, BackendError, ErrorKind, not_supported_yet
-from log.identity import Identity
 
-_KINDS = {"Query": "query", "Mutation": "mutation", "Action": "action"}
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """What to run. `udf_type` None = whatever the function is (spec 01 2.3, /api/function)."""
-
-    path: FunctionPath
-    udf_type: str | None
-    args: bytes  # JSON array text
-    identity: Identity
-    component: str = ""
-    request_id: str = ""
-    journal_end: str | None = None
-    may_call_internal: bool = False
-    job_id: str | None = None  # the scheduled job that is being run
-    is_from_mutation: bool = False  # then its arguments may hold the ts of the coming commit
+_KINDS = {"Query": "query", "Mutation": "mutation"}
+_CALLEE_TYPES = {"query": "Query", "mutation": "Mutation", "snapshotQuery": "SnapshotQuery"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +72,6 @@ class RunOutcome:
     log_lines: tuple[str, ...] = ()
     journal_end: str | None = None
     observed: Observed | None = None
-
-
-class _Refused(Exception):
-    """The function cannot be entered; the text is its failure."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 @dataclass(slots=True)
@@ -138,17 +125,19 @@ class Runner:
     def __init__(
         self, engine: Engine, images: Images, codec: CursorCodec, deployment: dict[str, Any]
     ) -> None:
-        self._engine, self._images = engine, images
-        self._codec, self._deployment = codec, deployment
+        self._engine, self.images = engine, images
+        self._codec, self.deployment = codec, deployment
 
     def run(self, transaction: Transaction, call: Invocation, seed: bytes, now_ms: float) -> RunOutcome:
         """Run to the end. Function failures are outcomes; a raised BackendError is a system error."""
         logs, observed = LogLines(), Observed()
         udf_type = call.udf_type or "Query"
         try:
-            udf_type, function = _resolve(transaction.catalog, call)
-            arguments = _checked_args(transaction.catalog, call, function)
-        except _Refused as refused:
+            udf_type, function = resolve(transaction.catalog, call)
+            if udf_type == "Action":  # by a push between the look-up of an untyped call and its run
+                raise Refused(f"Function {call.path.canonical} has just become an action. Call it again.")
+            arguments = checked_args(transaction.catalog, call, function)
+        except Refused as refused:
             return RunOutcome(None, refusal(refused.message), udf_type, observed=observed)
         if udf_type == "Query":
             transaction.is_read_only = True
@@ -159,7 +148,7 @@ class Runner:
             udf_type=udf_type,
             identity=call.identity,
             codec=self._codec,
-            deployment=self._deployment,
+            deployment=self.deployment,
             logs=logs,
             observed=observed,
             request_id=call.request_id,
@@ -177,7 +166,7 @@ class Runner:
         self, context: CallContext, arguments: bytes, seed: bytes, now_ms: float, user_seconds: float
     ) -> Settled:
         transaction = context.transaction
-        image = self._images.image_of(transaction.catalog, transaction.snapshot)
+        image = self.images.image_of(transaction.catalog, transaction.snapshot)
         isolate = self._engine.isolate()
         run = _Run(context, isolate, seed, now_ms, deque())
         request = CallRequest(
@@ -200,7 +189,7 @@ class Runner:
             answer: bytes | AnswerError
             try:
                 if name == "1.0/runUdf":
-                    answer = self._run_nested(run, orjson.loads(args), user_seconds)
+                    answer = self._run_nested(run, decode_arguments(args), user_seconds)
                 else:
                     answer = run.answer(name, args)
             except BackendError as refused:
@@ -218,18 +207,22 @@ class Runner:
         """The canonical result, or the error with its source positions."""
         if isinstance(settled, Returned):
             try:
-                return _checked_result(context, function, settled.json), None
-            except _Refused as refused:
+                return self._checked(context, function, settled.json), None
+            except Refused as refused:
                 return None, refusal(refused.message)
         if isinstance(settled, Terminated):
             return None, error_of_termination(settled)
         return None, error_of_thrown(with_canonical_data(settled), self._source_maps(context))
 
+    def _checked(self, context: CallContext, function: AnalysedFunction, text: bytes) -> bytes:
+        catalog = context.transaction.catalog
+        return checked_result(context.path, context.udf_type, context.depth, function, catalog, text)
+
     def _source_maps(self, context: CallContext) -> Any:
         transaction = context.transaction
 
         def find(path: str) -> SourceMap | None:
-            return self._images.source_map_of(transaction.catalog, transaction.snapshot, path)
+            return self.images.source_map_of(transaction.catalog, transaction.snapshot, path)
 
         return find
 
@@ -238,9 +231,7 @@ class Runner:
     def _run_nested(self, parent: _Run, args: dict[str, Any], user_seconds: float) -> bytes | AnswerError:
         """Run the callee as a sub-transaction: its writes vanish when it fails, its reads stay."""
         caller = parent.context
-        callee_type = {"query": "Query", "mutation": "Mutation", "snapshotQuery": "SnapshotQuery"}[
-            args["udfType"]
-        ]
+        callee_type = syscall_arguments.one_of(args, "udfType", _CALLEE_TYPES, "runUdf")
         if callee_type == "SnapshotQuery":
             raise not_supported_yet("runQuery with useStaleSnapshot")
         if callee_type == "Mutation" and caller.udf_type == "Query":
@@ -249,18 +240,18 @@ class Runner:
             raise errors.call_depth_exceeded()
         transaction = caller.transaction
         call = Invocation(
-            path=_callee_path(args),
+            path=callee_path(args, "runUdf"),
             udf_type=callee_type,
-            args=_as_array(args.get("args")),
+            args=argument_array(args.get("args")),
             identity=caller.identity,
             component=caller.component,
             may_call_internal=True,
             is_from_mutation=caller.udf_type == "Mutation",
         )
         try:
-            _, function = _resolve(transaction.catalog, call)
-            arguments = _checked_args(transaction.catalog, call, function)
-        except _Refused as refused:
+            _, function = resolve(transaction.catalog, call)
+            arguments = checked_args(transaction.catalog, call, function)
+        except Refused as refused:
             raise errors.invalid_args(refused.message) from refused
         parent.nested_count += 1
         context = replace(
@@ -287,8 +278,9 @@ class Runner:
     ) -> bytes | AnswerError:
         transaction = context.transaction
         ceilings, was_read_only = transaction.budget.ceilings, transaction.is_read_only
+        asked_limits = syscall_arguments.whole_numbers(args, "transactionLimits", "runUdf")
         savepoint = transaction.savepoint()
-        transaction.budget.ceilings = transaction.budget.narrowed(args.get("transactionLimits") or {})
+        transaction.budget.ceilings = transaction.budget.narrowed(asked_limits)
         transaction.is_read_only = was_read_only or context.udf_type == "Query"
         seed = hashlib.sha256(parent.seed + parent.nested_count.to_bytes(4, "big")).digest()
         left = max(0.001, user_seconds - parent.isolate.user_seconds())
@@ -315,83 +307,3 @@ class _StackKilled(BackendError):
     def __init__(self, error: JsError) -> None:
         super().__init__(ErrorKind.OPERATIONAL, "FunctionStackKilled", error.message)
         self.error = error
-
-
-def _callee_path(args: dict[str, Any]) -> FunctionPath:
-    if args.get("reference") is not None or args.get("functionHandle") is not None:
-        raise not_supported_yet("Calling component functions and function handles")
-    if args.get("name") is None:
-        raise errors.invalid_argument(None, "runUdf", "Missing required argument 'name'")
-    return parse_function_path(args["name"])
-
-
-def _as_array(args: Any) -> bytes:
-    return orjson.dumps(args if isinstance(args, list) else [args if args is not None else {}])
-
-
-def _resolve(catalog: Catalog, call: Invocation) -> tuple[str, AnalysedFunction]:
-    """(type, analysed function), or the specified refusal (spec 03 1.6)."""
-    if call.component:
-        raise _Refused(f"Component path '{call.component}' not found")
-    module = catalog.modules.get(call.path.module)
-    function = module.functions.get(call.path.function) if module is not None else None
-    if function is None or not (function.is_public or call.may_call_internal):
-        raise _Refused(_not_found_text(call))
-    udf_type = function.udf_type
-    if call.udf_type is not None and udf_type != call.udf_type:
-        raise _Refused(
-            f"Trying to execute {call.path.canonical} as {call.udf_type}, but it is defined as {udf_type}."
-        )
-    if udf_type == "Action" or (module is not None and module.environment == "node"):
-        raise not_supported_yet("Running actions")
-    return udf_type, function
-
-
-def _not_found_text(call: Invocation) -> str:
-    suffix = f" in '{call.component}'" if call.component else ""
-    if call.udf_type is None:
-        return (
-            f"Could not find function for '{call.path.display}'{suffix}. "
-            "Did you forget to run `npx convex dev`?"
-        )
-    return (
-        f"Could not find public function for '{call.path.display}'{suffix}. "
-        "Did you forget to run `npx convex dev`?"
-    )
-
-
-def _checked_args(catalog: Catalog, call: Invocation, function: AnalysedFunction) -> bytes:
-    """Canonical argument array text, or the specified refusal."""
-    try:
-        arguments = values.loads(call.args, may_hold_commit_ts=call.is_from_mutation)
-        values.check_value(arguments)
-    except (BackendError, ValueError) as failure:
-        raise _Refused(f"Invalid arguments for {call.path.canonical}: {failure}") from failure
-    if not isinstance(arguments, list):
-        arguments = [arguments]
-    size_bytes = values.size_of(arguments)
-    if size_bytes > limits.FUNCTION_ARGS_BYTES_MAX:
-        raise _Refused(errors.args_too_large_text(call.path.canonical, size_bytes))
-    error = args_error(function.args, arguments, catalog)
-    if error is not None:
-        raise _Refused(f"ArgumentValidationError: {error}")
-    return values.dumps(arguments)
-
-
-def _checked_result(context: CallContext, function: AnalysedFunction, text: bytes) -> bytes:
-    path = context.path.canonical
-    try:
-        value = values.loads(text, may_hold_commit_ts=True)
-        values.check_value(value)
-    except (BackendError, ValueError) as failure:
-        raise _Refused(f"Function {path} return value invalid: {failure}") from failure
-    result = values.dumps(value)
-    if context.udf_type == "Query" and context.depth == 0 and holds_placeholder(result):
-        raise _Refused(errors.unresolved_result_text(path))
-    size_bytes = values.size_of(value)
-    if size_bytes > limits.FUNCTION_RESULT_BYTES_MAX:
-        raise _Refused(errors.result_too_large_text(path, size_bytes))
-    error = function.returns.check(value, context.transaction.catalog)
-    if error is not None:
-        raise _Refused(f"ReturnsValidationError: {error}")
-    return result

@@ -148,6 +148,15 @@ class Isolate(Protocol):
     def user_seconds(self) -> float:
         """CPU seconds JavaScript has used in this call, host calls excluded."""
 
+    def unawaited_operations(self) -> list[str]:
+        """Names of the system calls that were in flight when the call settled (spec 03 3.6, actions)."""
+
+    def expire(self) -> None:
+        """From any thread: JavaScript that runs now ends soon, as if its time were up."""
+
+    def memory_bytes(self) -> int:
+        """What a suspended call keeps."""
+
 
 class Engine(Protocol):
     def build_image(self, request: ImageRequest) -> Image:

@@ -132,6 +132,15 @@ class JavaScriptIsolate:
         """Names of system calls that were in flight when the call settled (spec 03 3.6, actions)."""
         return sorted(self._waiting.values())
 
+    def expire(self) -> None:
+        """As the port says; a call that is suspended is not woken by it."""
+        meter = self._meter
+        if meter is not None:
+            meter.expire()
+
+    def memory_bytes(self) -> int:
+        return self._instance.size() if self._instance is not None else 0
+
     def abandon(self) -> None:
         """Forget the running call: its answers will be dropped, its memory overwritten."""
         self._generation += 1

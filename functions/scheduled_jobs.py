@@ -27,8 +27,15 @@ _DISTANCE_SECONDS_MAX = 5 * 366 * 24 * 3600
 _NANOSECONDS = 1_000_000_000
 
 
-def schedule(transaction: Transaction, path: FunctionPath, arguments: Any, at_seconds: Any) -> str:
-    """Write a job that is due at `at_seconds` (since 1970); returns its id. A time that is past means now."""
+def schedule(
+    transaction: Transaction,
+    path: FunctionPath,
+    arguments: Any,
+    at_seconds: Any,
+    parent_job_id: str | None = None,
+) -> str:
+    """Write a job that is due at `at_seconds` (since 1970); returns its id. A time that is past means now.
+    What a cancelled job (`parent_job_id`) still schedules is cancelled from the start."""
     if not isinstance(at_seconds, int | float) or isinstance(at_seconds, bool):
         raise errors.invalid_argument("ts", "scheduler", "must be a number of seconds")
     now_ns = transaction.now_ns
@@ -39,7 +46,7 @@ def schedule(transaction: Transaction, path: FunctionPath, arguments: Any, at_se
     text = values.dumps(values.decode(arguments if isinstance(arguments, list) else [arguments]))
     transaction.budget.schedule_function(len(text))
     at_ns = round(at_seconds * _NANOSECONDS)
-    return transaction.insert(
+    job_id = transaction.insert(
         JOBS,
         {
             "component": "",
@@ -52,6 +59,9 @@ def schedule(transaction: Transaction, path: FunctionPath, arguments: Any, at_se
             "attempts": {"systemErrors": 0, "occErrors": 0},
         },
     )
+    if _is_canceled(transaction, parent_job_id):
+        end_job(transaction, job_id, {"type": CANCELED})
+    return job_id
 
 
 def cancel(transaction: Transaction, document_id: Any) -> None:
@@ -68,6 +78,14 @@ def cancel(transaction: Transaction, document_id: Any) -> None:
         raise errors.nonexistent_document("Update", document_id)
     if job["state"]["type"] in (PENDING, IN_PROGRESS):
         end_job(transaction, document_id, {"type": CANCELED})
+
+
+def _is_canceled(transaction: Transaction, job_id: str | None) -> bool:
+    """Of the job that is being run. One of a cron has a row elsewhere, and cannot be cancelled."""
+    if job_id is None or decode_id(job_id).table_number != transaction.catalog.tables[JOBS].number:
+        return False
+    job = read_job(transaction, job_id)
+    return job is not None and job["state"]["type"] == CANCELED
 
 
 def read_job(transaction: Transaction, document_id: str) -> dict[str, Any] | None:
@@ -126,6 +144,8 @@ def parse_schedule(args: dict[str, Any]) -> tuple[FunctionPath, Any, Any]:
     """The function, arguments and time of a `1.0/schedule` call."""
     if args.get("name") is None:
         raise errors.invalid_argument(None, "scheduler", "Missing required argument 'name'")
+    if not isinstance(args["name"], str):
+        raise errors.invalid_argument("name", "scheduler", "must be a string")
     return parse_function_path(args["name"]), args.get("args"), args.get("ts")
 
 

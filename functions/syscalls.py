@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from functions import errors, scheduled_jobs
+from functions import syscall_arguments as arguments
 from functions.catalog import Table
 from functions.isolate import AnswerError
 from functions.outcome import LogLines
@@ -78,7 +79,7 @@ def answer_sync(context: CallContext, name: str, args: bytes) -> bytes:
     handler = SYNC_HANDLERS.get(name)
     if handler is None:
         raise errors.unknown_operation(name)
-    return handler(context, _decode_args(args))
+    return handler(context, decode_arguments(args))
 
 
 def answer_async(context: CallContext, name: str, args: bytes) -> bytes:
@@ -88,7 +89,7 @@ def answer_async(context: CallContext, name: str, args: bytes) -> bytes:
         if name in NOT_BUILT:
             raise not_supported_yet(NOT_BUILT[name])
         raise errors.unknown_async_operation(name)
-    return handler(context, _decode_args(args))
+    return handler(context, decode_arguments(args))
 
 
 def rejection(refusal: BackendError) -> AnswerError:
@@ -97,7 +98,8 @@ def rejection(refusal: BackendError) -> AnswerError:
     return AnswerError(refusal.message, data)
 
 
-def _decode_args(args: bytes) -> dict[str, Any]:
+def decode_arguments(args: bytes) -> dict[str, Any]:
+    """The arguments of a call by name; what is no object has none."""
     try:
         decoded = orjson.loads(args)
     except orjson.JSONDecodeError as failure:
@@ -120,7 +122,7 @@ def _get(context: CallContext, args: dict[str, Any]) -> bytes:
 
 
 def _query_stream(context: CallContext, args: dict[str, Any]) -> bytes:
-    plan = plan_query(args["query"], context.transaction.catalog)
+    plan = plan_query(arguments.query(args, "queryStream"), context.transaction.catalog)
     query_id = context.stream_count
     context.stream_count += 1
     context.streams[query_id] = QueryStream(plan, context.transaction)
@@ -128,7 +130,7 @@ def _query_stream(context: CallContext, args: dict[str, Any]) -> bytes:
 
 
 def _query_stream_next(context: CallContext, args: dict[str, Any]) -> bytes:
-    query_id = args["queryId"]
+    query_id = arguments.whole_number(args, "queryId", "queryStreamNext")
     stream = context.streams.get(query_id)
     if stream is None:
         raise errors.query_not_found()
@@ -140,20 +142,19 @@ def _query_stream_next(context: CallContext, args: dict[str, Any]) -> bytes:
 
 
 def _query_cleanup(context: CallContext, args: dict[str, Any]) -> bytes:
-    return b"true" if context.streams.pop(args.get("queryId", -1), None) is not None else b"false"
+    query_id = arguments.whole_number(args, "queryId", "queryCleanup")
+    return b"true" if context.streams.pop(query_id, None) is not None else b"false"
 
 
 def _query_page(context: CallContext, args: dict[str, Any]) -> bytes:
-    page_size = args.get("pageSize")
-    if not isinstance(page_size, (int, float)) or page_size != int(page_size) or page_size < 0:
-        raise errors.invalid_argument(None, "queryPage", "pageSize must be a non-negative whole number")
-    plan = plan_query(args["query"], context.transaction.catalog)
+    method = "queryPage"
+    plan = plan_query(arguments.query(args, method), context.transaction.catalog)
     request = PageRequest(
-        cursor=args.get("cursor"),
-        end_cursor=args.get("endCursor"),
-        page_size=int(page_size),
-        rows_read_max=args.get("maximumRowsRead"),
-        bytes_read_max=args.get("maximumBytesRead"),
+        cursor=arguments.optional_text(args, "cursor", method),
+        end_cursor=arguments.optional_text(args, "endCursor", method),
+        page_size=arguments.whole_number(args, "pageSize", method),
+        rows_read_max=arguments.optional_whole_number(args, "maximumRowsRead", method),
+        bytes_read_max=arguments.optional_whole_number(args, "maximumBytesRead", method),
     )
     page = read_page(plan, context.transaction, request, context.journal_end, context.codec)
     if context.has_paginated:  # checked after the page was read (spec 03 2.3)
@@ -164,7 +165,7 @@ def _query_page(context: CallContext, args: dict[str, Any]) -> bytes:
 
 
 def _count(context: CallContext, args: dict[str, Any]) -> bytes:
-    table = context.transaction.catalog.tables.get(args["table"])
+    table = context.transaction.catalog.tables.get(arguments.text(args, "table", "db.count"))
     if table is None or table.is_system:
         return b"0"
     scan = context.transaction.scan(table.by_id, table, b"", None, descending=False)
@@ -175,13 +176,15 @@ def _count(context: CallContext, args: dict[str, Any]) -> bytes:
 
 def _normalize_id(context: CallContext, args: dict[str, Any]) -> bytes:
     catalog = context.transaction.catalog
+    table_name = arguments.text(args, "table", "db.normalizeId")
+    id_string = arguments.text(args, "idString", "db.normalizeId")
     try:
-        decoded = decode_id(args["idString"])
+        decoded = decode_id(id_string)
     except InvalidId:
         return b'{"id":null}'
-    if catalog.name_of(decoded.table_number) != args["table"]:
+    if catalog.name_of(decoded.table_number) != table_name:
         return b'{"id":null}'
-    return orjson.dumps({"id": args["idString"]})
+    return orjson.dumps({"id": id_string})
 
 
 def _table_of_id(context: CallContext, args: dict[str, Any], method: str) -> Table | None:
@@ -213,7 +216,7 @@ def _virtual_of(table: Table) -> VirtualTable | None:
 
 
 def _insert(context: CallContext, args: dict[str, Any]) -> bytes:
-    name = args["table"]
+    name = arguments.text(args, "table", "db.insert")
     try:
         check_table_name(name)
     except BackendError as refusal:
@@ -271,7 +274,8 @@ def _object_argument(args: dict[str, Any], method: str) -> dict[str, Any]:
 def _schedule(context: CallContext, args: dict[str, Any]) -> bytes:
     if args.get("reference") is not None or args.get("functionHandle") is not None:
         raise not_supported_yet("Scheduling component functions and function handles")
-    return orjson.dumps(scheduled_jobs.schedule(context.transaction, *scheduled_jobs.parse_schedule(args)))
+    asked = scheduled_jobs.parse_schedule(args)
+    return orjson.dumps(scheduled_jobs.schedule(context.transaction, *asked, context.job_id))
 
 
 def _cancel_job(context: CallContext, args: dict[str, Any]) -> bytes:
@@ -316,7 +320,7 @@ def _get_snapshot_ts(context: CallContext, _args: dict[str, Any]) -> bytes:
 
 
 def _component_argument(_context: CallContext, _args: dict[str, Any]) -> bytes:
-    raise errors.bad_request("NoComponentArgs", "Component arguments are not available within the app")
+    raise errors.no_component_arguments()
 
 
 SYNC_HANDLERS: dict[str, Handler] = {

@@ -63,6 +63,13 @@ class Meter:
     def seconds(self) -> float:
         return self._used
 
+    def expire(self) -> None:
+        """From any thread: what was used until now is all there was to use."""
+        with self._lock:
+            resumed_at = self._resumed_at
+            running = time.clock_gettime(self._clock) - resumed_at if resumed_at is not None else 0.0
+            self._limit = min(self._limit, self._used + running)
+
     def check(self) -> None:
         """On the watchdog's thread: interrupt, later trap, what ran for too long."""
         with self._lock:

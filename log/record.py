@@ -115,6 +115,8 @@ class CallTrace:
     request_id: str = ""
     logs_crc: int = 0
     job_id: str = ""  # the scheduled job that the commit ends
+    may_call_internal: bool = False  # an action called
+    parent_job_id: str = ""  # the scheduled action whose call this was
 
 
 @dataclass(frozen=True, slots=True)

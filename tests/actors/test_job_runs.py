@@ -10,8 +10,9 @@ import pytest
 from actors.chain import Attempt
 from actors.job_runs import run_job
 from functions import scheduled_jobs
+from functions.call_checks import Invocation
 from functions.determinism import CallClock
-from functions.invocation import Invocation, RunOutcome
+from functions.invocation import RunOutcome
 from functions.outcome import refusal
 from functions.path import parse_function_path
 from functions.transaction import Transaction

@@ -66,8 +66,8 @@ class Queue:
 
         return self.transact(change)
 
-    async def call(self, method: str, job_id: str, call_id: bytes) -> Any:
-        assert method == "run_job" and len(call_id) == 16
+    async def call(self, method: str, job_id: str, call_id: bytes, may_start_actions: bool) -> Any:
+        assert method == "run_job" and len(call_id) == 16 and not may_start_actions
         self.asked.append(job_id)
         self.running += 1
         self.running_most = max(self.running_most, self.running)
@@ -77,7 +77,7 @@ class Queue:
                 raise self.refusals.pop()
             ended = {"type": scheduled_jobs.SUCCESS}
             self.transact(lambda transaction: scheduled_jobs.end_job(transaction, job_id, ended))
-            return ["m.js:f", []]
+            return ["ran", "m.js:f", []]
         finally:
             self.running -= 1
 
@@ -190,14 +190,14 @@ def test_what_becomes_due_again_while_its_answer_is_on_the_way_is_run_again() ->
         job_id = queue.add(in_ms=0)
         again = [2]
 
-        async def call(method: str, asked_id: str, call_id: bytes) -> Any:
+        async def call(method: str, asked_id: str, call_id: bytes, may_start_actions: bool) -> Any:
             queue.asked.append(asked_id)
             jobs = queue.database.catalog.tables[scheduled_jobs.JOBS]
             changes: dict[str, Any] = {"nextTs": queue.now_ns() if again[0] else None}
             queue.transact(lambda transaction: transaction.patch(jobs, asked_id, changes))
             again[0] -= 1
             await asyncio.sleep(0.01)
-            return ["m.js:f", []]
+            return ["ran", "m.js:f", []]
 
         queue.call = call  # type: ignore[method-assign]
         queue.scheduler.set_executors([queue])

@@ -122,6 +122,34 @@ const scenarios = {
     await client.close();
   },
 
+  async actions() {
+    const { actions } = anyApi;
+    const [socket, http] = [connect(), new ConvexHttpClient(url)];
+    const count = watch(socket, messages.count, { name: channel });
+    await count.until((value) => value === 0);
+    say("twice", await socket.action(actions.twice, { name: channel }));
+    await count.until((value) => value === 2);
+    say("twice", await http.action(actions.twice, { name: channel }));
+    const names = Array.from({ length: 20 }, (_, i) => `${channel}-${i}`);
+    say("in parallel", await socket.action(actions.inParallel, { names }));
+    say("loads", await http.action(actions.loads, { name: channel }));
+    for (const how of ["plain", "convex"]) {
+      for (const client of [socket, http]) {
+        try {
+          await client.action(actions.fails, { how });
+        } catch (error) {
+          say("failed", { isConvexError: error instanceof ConvexError, data: error.data, message: error.message });
+        }
+      }
+    }
+    try {
+      await http.action(actions.inner, { name: channel });
+    } catch (error) {
+      say("refused", error.message);
+    }
+    await socket.close();
+  },
+
   async pages() {
     const client = connect();
     for (let i = 0; i < 7; i++) await client.mutation(messages.send, { channel, body: `body-${i}` });

@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 
 from actors.projections.documents import MemoryView
+from functions.call_checks import Invocation
 from functions.catalog import BY_CREATION_TIME, BY_ID, Index, index_fields, load_catalog
-from functions.invocation import Invocation, RunOutcome
+from functions.invocation import RunOutcome
 from functions.outcome import JsError
 from functions.syscalls import Observed
 from functions.system.bootstrap import bootstrap_body

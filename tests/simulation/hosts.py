@@ -121,7 +121,7 @@ class GatewayHost:
         return Link(_SECRET, _ignore, on_up, on_down)  # type: ignore[arg-type]
 
     def _share(self) -> None:
-        self.backend.set_executors([self._up[name] for name in sorted(self._up)], [])
+        self.backend.set_executors([self._up[name] for name in sorted(self._up)])
 
 
 class ClientConnection:

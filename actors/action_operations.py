@@ -1,0 +1,179 @@
+"""What an action may have done for it: calls of functions, scheduling, waiting (spec 03 2.10, 2.6).
+
+Each operation stands by itself: a query or mutation runs on a fast executor, in a transaction of its own,
+with the action's identity; an action runs right here, inside the one that calls it. What is scheduled or
+cancelled is committed at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from actors.calls import Ended, RunCall, outcome_fields, wire_call, without_results
+from actors.executor_pool import ExecutorPool
+from functions import errors, scheduled_jobs
+from functions.action import ActionContext
+from functions.call_checks import argument_array, callee_path
+from functions.isolate import AnswerError
+from functions.transaction import Transaction
+from log.errors import not_supported_yet
+from log.limits import ACTION_CALLS_TOLD_MAX, ACTION_DEPTH_MAX, ACTION_SECONDS_MAX
+
+Transact = Callable[[str, Callable[[Transaction], bytes]], Awaitable[bytes]]
+"""(source, work) -> the answer of work, once what it wrote is durable."""
+RunAction = Callable[[RunCall, int], Awaitable[Ended]]
+"""(call, depth of nesting) -> how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionServices:
+    """Who does what actions ask for."""
+
+    executors: ExecutorPool
+    transact: Transact
+    run_action: RunAction
+
+
+@dataclass(slots=True)
+class ActionOperations:
+    """actors.action_run.Operations. `calls` tells what was run meanwhile: (path, outcome fields), for whoever
+    shows the log of functions."""
+
+    context: ActionContext
+    services: ActionServices
+    depth: int
+    calls: list[tuple[str, list[Any]]] = field(default_factory=list)
+    _sleeping: dict[int, asyncio.Event] = field(default_factory=dict)
+
+    async def perform(self, name: str, arguments: dict[str, Any]) -> bytes | AnswerError:
+        handler = _HANDLERS.get(name)
+        if handler is None:
+            if name in NOT_BUILT:
+                raise not_supported_yet(NOT_BUILT[name])
+            raise errors.unknown_async_operation(name)
+        return await handler(self, arguments)
+
+    def tell(self, name: str, arguments: dict[str, Any]) -> None:
+        sleeping = self._sleeping.get(arguments.get("id", -1))
+        if name == "host/cancelSleep" and sleeping is not None:
+            sleeping.set()
+
+    async def close(self) -> None:
+        """Sleepers were cancelled with their tasks; nothing else is held."""
+
+    # --- functions ----------------------------------------------------------------------------------
+
+    async def run_query(self, arguments: dict[str, Any]) -> bytes | AnswerError:
+        return await self._run_elsewhere("Query", self._call("Query", arguments, "runQuery"))
+
+    async def run_mutation(self, arguments: dict[str, Any]) -> bytes | AnswerError:
+        return await self._run_elsewhere("Mutation", self._call("Mutation", arguments, "runMutation"))
+
+    async def run_action(self, arguments: dict[str, Any]) -> bytes | AnswerError:
+        if self.depth + 1 > ACTION_DEPTH_MAX:
+            raise errors.call_depth_exceeded()
+        call = self._call("Action", arguments, "runAction")
+        ended = await self.services.run_action(call, self.depth + 1)
+        for path, fields in ended.calls:
+            self._told(path, fields)
+        return self._answer(call.path, outcome_fields(ended, 0.0))
+
+    async def _run_elsewhere(self, udf_type: str, call: RunCall) -> bytes | AnswerError:
+        may_repeat = udf_type == "Query"
+        fields = await self.services.executors.ask("run", wire_call(call), None, may_repeat=may_repeat)
+        return self._answer(call.path, fields)
+
+    def _call(self, udf_type: str, arguments: dict[str, Any], method: str) -> RunCall:
+        """Whatever an action names it may call: visibility is for those outside (spec 03 1.6)."""
+        identity = self.context.identity
+        return RunCall(
+            udf_type=udf_type,
+            path=callee_path(arguments, method).canonical,
+            component="",
+            args=argument_array(arguments.get("args")),
+            identity_kind=identity.kind,
+            identity_attributes=identity.attributes_json,
+            request_id=self.context.invocation.request_id,
+            journal=None,
+            call_id=os.urandom(16),
+            session_id=None,
+            session_request=None,
+            may_call_internal=True,
+            parent_job_id=self.context.job_id,
+        )
+
+    def _answer(self, path: str, fields: list[Any]) -> bytes | AnswerError:
+        self._told(path, fields)
+        value, message, data, *_ = fields
+        return AnswerError(message, data) if message is not None else bytes(value)
+
+    def _told(self, path: str, fields: list[Any]) -> None:
+        """Without the value, which nobody looks for in a log and which may be large."""
+        if len(self.calls) < ACTION_CALLS_TOLD_MAX:
+            self.calls.append((path, without_results(fields)))
+
+    # --- scheduling ---------------------------------------------------------------------------------
+
+    async def schedule(self, arguments: dict[str, Any]) -> bytes:
+        if arguments.get("reference") is not None or arguments.get("functionHandle") is not None:
+            raise not_supported_yet("Scheduling component functions and function handles")
+        path, job_arguments, at_seconds = scheduled_jobs.parse_schedule(arguments)
+
+        def work(transaction: Transaction) -> bytes:
+            parent = self.context.job_id
+            job_id = scheduled_jobs.schedule(transaction, path, job_arguments, at_seconds, parent)
+            return orjson.dumps(job_id)
+
+        return await self.services.transact("_system/schedule", work)
+
+    async def cancel(self, arguments: dict[str, Any]) -> bytes:
+        def work(transaction: Transaction) -> bytes:
+            scheduled_jobs.cancel(transaction, arguments.get("id"))
+            return b"null"
+
+        return await self.services.transact("_system/cancel_job", work)
+
+    # --- waiting ------------------------------------------------------------------------------------
+
+    async def sleep(self, arguments: dict[str, Any]) -> bytes:
+        """A longer time than the action has is as good as any."""
+        timer_id, milliseconds = arguments.get("id"), arguments.get("ms")
+        if not isinstance(timer_id, int) or not isinstance(milliseconds, int | float):
+            raise errors.invalid_argument(None, "setTimeout", "id and ms must be numbers")
+        ends = self._sleeping[timer_id] = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(max(0.0, milliseconds / 1_000), ACTION_SECONDS_MAX)):
+                await ends.wait()
+        if self._sleeping.get(timer_id) is ends:
+            del self._sleeping[timer_id]
+        return b"null"
+
+
+Handler = Callable[[ActionOperations, dict[str, Any]], Awaitable[bytes | AnswerError]]
+
+_HANDLERS: dict[str, Handler] = {
+    "1.0/actions/query": ActionOperations.run_query,
+    "1.0/actions/mutation": ActionOperations.run_mutation,
+    "1.0/actions/action": ActionOperations.run_action,
+    "1.0/actions/schedule": ActionOperations.schedule,
+    "1.0/actions/cancel_job": ActionOperations.cancel,
+    "host/sleep": ActionOperations.sleep,
+}
+
+NOT_BUILT = {
+    "1.0/actions/vectorSearch": "vector search",
+    "1.0/createFunctionHandle": "createFunctionHandle",
+    "1.0/storageGetUrl": "ctx.storage",
+    "1.0/storageGetMetadata": "ctx.storage",
+    "1.0/storageGenerateUploadUrl": "ctx.storage",
+    "1.0/storageDelete": "ctx.storage",
+    "1.0/auditLog": "audit logging",
+}
+"""Calls of the package that have no implementation yet, and what a user knows them as (docs/status.md)."""

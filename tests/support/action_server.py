@@ -1,0 +1,67 @@
+"""A deployment whose app is made of actions: the real engine and actors in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway.backend import FunctionCall, FunctionOutcome
+from log.identity import UNKNOWN, Identity
+
+from .recorded import SHOP, RecordedServer
+
+ACTIONS = """
+const sleep = (ms) => Convex.asyncSyscall("host/sleep", JSON.stringify({ id: nextTimer++, ms }));
+let nextTimer = 1;
+const action = (visibility, handler) => Object.assign(() => {}, {
+  isAction: true, [`is${visibility}`]: true,
+  exportArgs: () => '{"type":"any"}', exportReturns: () => "null",
+  invokeAction: async (_id, args) => JSON.stringify((await handler(...JSON.parse(args))) ?? null),
+});
+const publicAction = (handler) => action("Public", handler);
+const ask = (kind, name, args = {}) => call(`actions/${kind}`, { name: `shop:${name}`, args });
+const schedule = (name, args, ts) => call("actions/schedule", { name: `shop:${name}`, args, ts });
+"""
+
+
+class ActionServer(RecordedServer):
+    """`async with ActionServer(folder, source) as server`, then `server.act(name, args)`."""
+
+    def __init__(self, folder: Any, source: str) -> None:
+        super().__init__(folder)
+        self.source = source
+        self.told: list[tuple[str, FunctionOutcome]] = []
+
+    async def __aenter__(self) -> ActionServer:
+        await super().__aenter__()
+        self._runtime.backend.listen_to_jobs(lambda call, outcome: self.told.append((call.path, outcome)))
+        await self.push(SHOP + ACTIONS + self.source)
+        return self
+
+    async def act(
+        self, name: str, args: dict[str, Any] | None = None, identity: Identity = UNKNOWN
+    ) -> FunctionOutcome:
+        call = FunctionCall(
+            f"shop.js:{name}", orjson.dumps([args or {}]), identity, request_id="0123456789abcdef"
+        )
+        return await self._runtime.backend.run_action(call)
+
+    async def value(self, name: str, args: dict[str, Any] | None = None) -> Any:
+        """What the action returned."""
+        outcome = await self.act(name, args)
+        assert outcome.error is None, outcome.error
+        assert outcome.value is not None
+        return orjson.loads(outcome.value)
+
+    async def failure(self, name: str, args: dict[str, Any] | None = None) -> str:
+        """First line of what the action failed with."""
+        outcome = await self.act(name, args)
+        assert outcome.error is not None, outcome.value
+        return outcome.error.message.split("\n")[0]
+
+    async def system_rows(self, table: str) -> list[Any]:
+        executor = self._runtime.executor
+        attempt = await executor._begin_reading(None)
+        transaction = attempt.transaction
+        return list(transaction.all_documents(transaction.catalog.tables[table]))
