@@ -1,4 +1,4 @@
-"""What an action may have done for it: calls of functions, scheduling, waiting (spec 03 2.10, 2.6).
+"""What an action may have done for it: calls, jobs, files, the network, waiting (spec 03 2.6, 2.8-2.10).
 
 Each operation stands by itself: a query or mutation runs on a fast executor, in a transaction of its own,
 with the action's identity; an action runs right here, inside the one that calls it. What is scheduled or
@@ -16,18 +16,20 @@ from typing import Any
 
 import orjson
 
+from actors.action_files import FILE_CALLS, ActionFiles, Transactions
 from actors.calls import Ended, RunCall, outcome_fields, wire_call, without_results
 from actors.executor_pool import ExecutorPool
+from actors.fetch import Fetches, HttpTransport
+from actors.http_exchange import EXCHANGE_CALLS, HttpExchange
 from functions import errors, scheduled_jobs
 from functions.action import ActionContext
 from functions.call_checks import argument_array, callee_path
 from functions.isolate import AnswerError
+from functions.system.files import FileAccess
 from functions.transaction import Transaction
 from log.errors import not_supported_yet
 from log.limits import ACTION_CALLS_TOLD_MAX, ACTION_DEPTH_MAX, ACTION_SECONDS_MAX
 
-Transact = Callable[[str, Callable[[Transaction], bytes]], Awaitable[bytes]]
-"""(source, work) -> the answer of work, once what it wrote is durable."""
 RunAction = Callable[[RunCall, int], Awaitable[Ended]]
 """(call, depth of nesting) -> how it ended."""
 
@@ -37,8 +39,11 @@ class ActionServices:
     """Who does what actions ask for."""
 
     executors: ExecutorPool
-    transact: Transact
+    transactions: Transactions
     run_action: RunAction
+    files: FileAccess
+    transport: HttpTransport
+    now_ns: Callable[[], int]
 
 
 @dataclass(slots=True)
@@ -49,10 +54,22 @@ class ActionOperations:
     context: ActionContext
     services: ActionServices
     depth: int
+    exchange: HttpExchange | None = None  # of an HTTP action
     calls: list[tuple[str, list[Any]]] = field(default_factory=list)
     _sleeping: dict[int, asyncio.Event] = field(default_factory=dict)
+    _files: ActionFiles = field(init=False)
+    _fetches: Fetches = field(init=False)
+
+    def __post_init__(self) -> None:
+        services = self.services
+        self._files = ActionFiles(services.files, services.transactions, services.now_ns)
+        self._fetches = Fetches(services.transport)
 
     async def perform(self, name: str, arguments: dict[str, Any]) -> bytes | AnswerError:
+        if self.exchange is not None and name in EXCHANGE_CALLS:
+            return await self.exchange.perform(name, arguments)
+        if name in FILE_CALLS:
+            return await self._files.perform(name, arguments)
         handler = _HANDLERS.get(name)
         if handler is None:
             if name in NOT_BUILT:
@@ -64,9 +81,13 @@ class ActionOperations:
         sleeping = self._sleeping.get(arguments.get("id", -1))
         if name == "host/cancelSleep" and sleeping is not None:
             sleeping.set()
+        elif name == "host/fetchAbort":
+            self._fetches.abort(arguments)
 
     async def close(self) -> None:
-        """Sleepers were cancelled with their tasks; nothing else is held."""
+        """Sleepers were cancelled with their tasks."""
+        await self._fetches.close()
+        await self._files.close()
 
     # --- functions ----------------------------------------------------------------------------------
 
@@ -131,14 +152,25 @@ class ActionOperations:
             job_id = scheduled_jobs.schedule(transaction, path, job_arguments, at_seconds, parent)
             return orjson.dumps(job_id)
 
-        return await self.services.transact("_system/schedule", work)
+        return await self.services.transactions.transact("_system/schedule", work)
 
     async def cancel(self, arguments: dict[str, Any]) -> bytes:
         def work(transaction: Transaction) -> bytes:
             scheduled_jobs.cancel(transaction, arguments.get("id"))
             return b"null"
 
-        return await self.services.transact("_system/cancel_job", work)
+        return await self.services.transactions.transact("_system/cancel_job", work)
+
+    # --- the network --------------------------------------------------------------------------------
+
+    async def fetch(self, arguments: dict[str, Any]) -> bytes:
+        return await self._fetches.fetch(arguments)
+
+    async def write_to_fetch(self, arguments: dict[str, Any]) -> bytes:
+        return await self._fetches.write(arguments)
+
+    async def read_from_fetch(self, arguments: dict[str, Any]) -> bytes:
+        return await self._fetches.read(arguments)
 
     # --- waiting ------------------------------------------------------------------------------------
 
@@ -165,15 +197,14 @@ _HANDLERS: dict[str, Handler] = {
     "1.0/actions/schedule": ActionOperations.schedule,
     "1.0/actions/cancel_job": ActionOperations.cancel,
     "host/sleep": ActionOperations.sleep,
+    "host/fetch": ActionOperations.fetch,
+    "host/fetchWrite": ActionOperations.write_to_fetch,
+    "host/fetchRead": ActionOperations.read_from_fetch,
 }
 
 NOT_BUILT = {
     "1.0/actions/vectorSearch": "vector search",
     "1.0/createFunctionHandle": "createFunctionHandle",
-    "1.0/storageGetUrl": "ctx.storage",
-    "1.0/storageGetMetadata": "ctx.storage",
-    "1.0/storageGenerateUploadUrl": "ctx.storage",
-    "1.0/storageDelete": "ctx.storage",
     "1.0/auditLog": "audit logging",
 }
 """Calls of the package that have no implementation yet, and what a user knows them as (docs/status.md)."""

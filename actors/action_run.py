@@ -22,7 +22,7 @@ from log.errors import BackendError
 from log.limits import ACTION_OPERATIONS_RUNNING_MAX, ACTION_SECONDS_MAX
 
 _TIMED_OUT = f"Function execution timed out (maximum duration: {ACTION_SECONDS_MAX}s)"
-_UNCOUNTED = ("host/",)
+_HOST_CALLS = "host/"
 """Waiting for a timer or for a piece of a body keeps nothing else from starting."""
 
 
@@ -92,7 +92,11 @@ class ActionRun:
         self._loop.call_soon_threadsafe(self._begin, call_id, name, arguments)
 
     def _tell_from_thread(self, name: str, arguments: dict[str, Any]) -> None:
-        self._loop.call_soon_threadsafe(self._operations.tell, name, arguments)
+        self._loop.call_soon_threadsafe(self._tell, name, arguments)
+
+    def _tell(self, name: str, arguments: dict[str, Any]) -> None:
+        """One turn of the loop later: what it is about may have been begun in the same burst."""
+        self._loop.call_soon(self._operations.tell, name, arguments)
 
     def _begin(self, call_id: int, name: str, arguments: dict[str, Any]) -> None:
         task = self._loop.create_task(self._perform(call_id, name, arguments))
@@ -102,7 +106,7 @@ class ActionRun:
     async def _perform(self, call_id: int, name: str, arguments: dict[str, Any]) -> None:
         """An action may catch every refusal: it has no transaction to protect (spec 03 0)."""
         try:
-            if name.startswith(_UNCOUNTED):
+            if name.startswith(_HOST_CALLS) and name != "host/fetch":
                 answer = await self._operations.perform(name, arguments)
             else:
                 async with self._slots:

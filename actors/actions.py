@@ -11,25 +11,30 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from actors.action_operations import ActionOperations, ActionServices, Transact
+from actors.action_files import Transactions
+from actors.action_operations import ActionOperations, ActionServices
 from actors.action_run import ActionRun
 from actors.calls import Ended, RunCall
-from actors.chain import Attempt
+from actors.egress import EgressRules
 from actors.executor_pool import ExecutorPool
+from actors.fetch import HttpTransport
 from actors.function_runs import invocation_of
+from actors.http_exchange import HttpExchange
 from functions import action
 from functions.action import PreparedAction
 from functions.determinism import SEED_BYTES
+from functions.errors import too_many_concurrent_actions
+from functions.http_action import HttpActionRequest, prepare_http_action
 from functions.images import Images
 from functions.invocation import RunOutcome
 from functions.isolate import Engine
 from functions.path import parse_function_path
 from functions.source_map import SourceMap
-from log.errors import too_many_concurrent_actions
+from functions.system.files import FileAccess
 from log.limits import (
     ACTION_ADMISSION_SECONDS_MAX,
     ACTION_THREADS,
@@ -38,9 +43,6 @@ from log.limits import (
 )
 
 _THREAD_STACK_BYTES = 64 << 20  # JavaScript nests on it
-
-BeginReading = Callable[[], Awaitable[Attempt]]
-"""A transaction that only reads, at the newest ts."""
 
 
 class Actions:
@@ -52,15 +54,23 @@ class Actions:
         images: Images,
         deployment: dict[str, Any],
         executors: ExecutorPool,
-        begin_reading: BeginReading,
-        transact: Transact,
+        transactions: Transactions,
+        files: FileAccess,
+        egress: EgressRules,
+        now_ns: Callable[[], int],
     ) -> None:
         self._engine, self._images, self._deployment = engine, images, deployment
-        self._begin_reading = begin_reading
-        self._services = ActionServices(executors, transact, self._run_nested)
+        self._begin_reading = transactions.begin
+        self._transport = HttpTransport(egress)
+        self._services = ActionServices(
+            executors, transactions, self._run_nested, files, self._transport, now_ns
+        )
         self._threads = _threads(ACTION_THREADS)
         self._admission = Admission(ACTIONS_RUNNING_MAX, ACTIONS_MEMORY_BYTES_MAX)
         self._last_image_bytes = 0
+
+    async def close(self) -> None:
+        await self._transport.close()
 
     @property
     def running(self) -> int:
@@ -72,6 +82,25 @@ class Actions:
         await self._admission.enter(estimate_bytes)
         try:
             return await self._run_nested(call, depth=0)
+        finally:
+            self._admission.leave(estimate_bytes)
+
+    async def run_http(self, request: HttpActionRequest, exchange: HttpExchange) -> Ended | None:
+        """A request from outside, answered through the exchange; None when the app answers none."""
+        estimate_bytes = self._last_image_bytes
+        await self._admission.enter(estimate_bytes)
+        try:
+            attempt = await self._begin_reading()
+            prepared = prepare_http_action(
+                self._images,
+                attempt.transaction.catalog,
+                attempt.transaction.snapshot,
+                request,
+                self._deployment,
+                os.urandom(SEED_BYTES),
+                float(time.time_ns() // 1_000_000),
+            )
+            return await self._run_prepared(prepared, 0, exchange) if prepared is not None else None
         finally:
             self._admission.leave(estimate_bytes)
 
@@ -91,11 +120,15 @@ class Actions:
         self._last_image_bytes = prepared.image.bytes_held
         return await self._run_prepared(prepared, depth)
 
-    async def _run_prepared(self, prepared: PreparedAction, depth: int) -> Ended:
-        operations = ActionOperations(prepared.context, self._services, depth)
+    async def _run_prepared(
+        self, prepared: PreparedAction, depth: int, exchange: HttpExchange | None = None
+    ) -> Ended:
+        operations = ActionOperations(prepared.context, self._services, depth, exchange)
         isolate = self._engine.isolate()
         try:
             run = ActionRun(prepared.context, isolate, self._threads, operations)
+            if exchange is not None:
+                exchange.logs = run.host.logs
             settled = await run.settle(prepared.image, prepared.request)
             unawaited = isolate.unawaited_operations()
         finally:

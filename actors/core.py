@@ -33,6 +33,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from actors.blob_collector import BlobCollector
 from actors.commit_log import CommitLog
 from actors.index_shard import IndexShard
 from actors.judge import Judge
@@ -42,9 +43,12 @@ from actors.runtime import Client, Pauses
 from actors.scheduler import Scheduler
 from actors.turn_keeper import TurnKeeper
 from actors.view_reader import ViewReader
+from functions.catalog import Catalog
+from functions.snapshot import SnapshotReader
 from functions.system.bootstrap import bootstrap_body
 from functions.system.tables import CATALOG_TABLETS
 from log import limits
+from log.blob_store import BlobStore
 from log.committer import NANOSECONDS, Commit, CommitRequest, Committer, Decision
 from log.errors import internal_server_error
 from log.read_set import ReadSet
@@ -65,9 +69,11 @@ class Core:
         views_folder: Path,
         now_ns: Callable[[], int],
         stop_process: Callable[[BaseException], None],
+        blobs: BlobStore | None = None,
     ) -> None:
         self.pauses = Pauses()
         self._store, self._now_ns, self._stop_process = store, now_ns, stop_process
+        self._blobs = blobs
         self._shard = IndexShard(views_folder, self.pauses, store)
         self._subscriber_numbers = itertools.count(1)
         self._owner_of: dict[int, tuple[Client, int]] = {}  # subscriber -> (connection, its key)
@@ -96,14 +102,16 @@ class Core:
             await self._bootstrap()
         await self._maintenance.add_missing_tables()
         self.scheduler.start(self._shard.reader().snapshot(self._log.published_ts), self._shard.catalog())
-        jobs = (
+        jobs: list[Callable[[], Awaitable[None]]] = [
             self.scheduler.run,
             self._prune_forever,
             self._sweep_forever,
             self._checkpoint_forever,
             self._maintenance.run,
             self._maintenance.collect_garbage,
-        )
+        ]
+        if self._blobs is not None:
+            jobs.append(BlobCollector(self._blobs, self._newest, self._now_ns).run)
         for job in jobs:
             self._tasks.append(asyncio.create_task(self._guarded(job)))
 
@@ -114,6 +122,9 @@ class Core:
         await self._log.flush()
         self._shard.close(clean=True)
         self._store.close()
+
+    def _newest(self) -> tuple[SnapshotReader, Catalog]:
+        return self._shard.reader().snapshot(self._log.published_ts), self._shard.catalog()
 
     # --- for whoever hosts it in its own process -----------------------------------------------------
 

@@ -10,6 +10,7 @@ Messages (method: arguments -> answer):
     run_job: job id, call id, may start actions  -> ["ran", path, outcome] | ["start", call]
                                                     | None = there is nothing to run now
     run_job_action: job id, call                 -> [path, outcome]: the action that `run_job` had begun
+    http_begin, http_read, http_leave: see actors/http_actions.py
     operate: name, body (JSON bytes)             -> JSON bytes
     status:                                      -> for operators
 """
@@ -26,12 +27,15 @@ from typing import Any
 
 import orjson
 
+from actors.action_files import Transactions
 from actors.action_jobs import begin_action, end_action
 from actors.actions import Actions
 from actors.calls import Ended, RunCall, outcome_fields, wire_call
 from actors.chain import Attempt, Done
+from actors.egress import EgressRules
 from actors.executor_pool import ExecutorPool
 from actors.function_runs import run_mutation, run_query
+from actors.http_actions import HttpActions
 from actors.job_runs import run_job
 from actors.node_reader import NodeReader
 from actors.runtime import Client, Peer
@@ -43,10 +47,12 @@ from functions.outcome import JsError
 from functions.pages import CursorCodec
 from functions.path import FunctionPath, parse_function_path
 from functions.syscalls import Observed
+from functions.system.files import FileAccess
 from functions.system.operation import SystemContext
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
+from log.blob_store import BlobStore
 from log.errors import BackendError, ErrorKind, internal_server_error, not_supported_yet
 from log.invariant import invariant
 from log.record import CallTrace
@@ -60,6 +66,8 @@ class ExecutorSettings:
     instance_secret: bytes
     cloud_origin: str
     site_origin: str
+    blobs: BlobStore | None = None  # of the server; without, functions neither read nor store files
+    egress_refuse_private: bool = False
 
     @property
     def system_environment(self) -> dict[str, str]:
@@ -70,7 +78,12 @@ def runner_of(engine: Engine, settings: ExecutorSettings) -> Runner:
     """What runs the deployment's functions: now, or once more from the log."""
     images = Images(engine, settings.system_environment)
     deployment = {"name": settings.instance_name, "region": None, "class": "self-hosted"}
-    return Runner(engine, images, CursorCodec(settings.instance_secret), deployment)
+    codec = CursorCodec(settings.instance_secret)
+    return Runner(engine, images, codec, deployment, files_of(settings))
+
+
+def files_of(settings: ExecutorSettings) -> FileAccess:
+    return FileAccess(settings.cloud_origin, settings.instance_secret, settings.blobs)
 
 
 class Executor:
@@ -90,10 +103,11 @@ class Executor:
         self._transactor = Transactor(self._reader, now_ns)
         self._has_core = asyncio.Event()
         self._actions = self._make_actions(executors) if executors is not None else None
+        self._http_actions = HttpActions(self._actions) if self._actions is not None else None
         self.calls_run = 0
 
     def _make_actions(self, executors: ExecutorPool) -> Actions:
-        def begin_reading() -> Awaitable[Attempt]:
+        def begin() -> Awaitable[Attempt]:
             return self._begin_reading(None)
 
         runner = self._runner
@@ -102,9 +116,16 @@ class Executor:
             runner.images,
             runner.deployment,
             executors,
-            begin_reading,
-            self._transact_for_action,
+            Transactions(begin, self._transact_for_action),
+            files_of(self._settings),
+            EgressRules(self._settings.egress_refuse_private),
+            self._now_ns,
         )
+
+    async def close(self) -> None:
+        """Let go of the network."""
+        if self._actions is not None:
+            await self._actions.close()
 
     async def connect(self, core: Peer) -> None:
         """Use this core from now on; calls that lost the previous one ask it about their commits."""
@@ -127,6 +148,9 @@ class Executor:
             return await handlers[method](*arguments)
         if method == "status":
             return self.status()
+        if method.startswith("http_") and self._http_actions is not None:
+            await self._has_core.wait()
+            return await self._http_actions.handle(client, method, arguments)
         raise internal_server_error()
 
     async def _answer_run(self, call: Sequence[Any], ts: int | None) -> list[Any] | None:
@@ -156,7 +180,9 @@ class Executor:
         return [call.path, outcome_fields(ended, time.perf_counter() - started)]
 
     def disconnected(self, client: Client) -> None:
-        """Nothing is kept for a connection; a running call ends and its answer is dropped."""
+        """A running call ends and its answer is dropped; whoever waited for a response has gone."""
+        if self._http_actions is not None:
+            self._http_actions.disconnected(client)
 
     def status(self) -> dict[str, Any]:
         return {

@@ -43,6 +43,14 @@ class ExecutorPool:
                     raise unknown_outcome() from None
                 self._forget(peer)
 
+    async def ask_one(self, method: str, *arguments: Any) -> tuple[Peer, Any]:
+        """The answer, and who gave it: what follows is asked there."""
+        peer = await self._choose()
+        try:
+            return peer, await self._counted(peer, method, *arguments)
+        except ConnectionLost:
+            raise unknown_outcome() from None
+
     async def _choose(self) -> Peer:
         while not self._peers:
             await self._changed.wait()

@@ -19,15 +19,20 @@ from gateway.backend import (
     FunctionCall,
     FunctionError,
     FunctionOutcome,
+    HttpActionAnswer,
+    HttpActionCall,
     Invalidated,
     Invalidation,
     JobListener,
     Registered,
     StreamListener,
+    Unanswered,
 )
+from log.errors import internal_server_error, unknown_outcome
 from log.identity import Identity
 
 _SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push"})
+_REPEATABLE_OPERATIONS = frozenset({"store_file", "locate_file"})
 
 
 class ClusterBackend:
@@ -134,6 +139,19 @@ class ClusterBackend:
     async def run_action(self, call: FunctionCall) -> FunctionOutcome:
         return await self._run_slowly(wire_call(_run_call("Action", call, None)))
 
+    async def run_http_action(
+        self, call: HttpActionCall
+    ) -> HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None]:
+        peer, answer = await self._slow_executors.ask_one("http_begin", _http_fields(call))
+        match answer:
+            case ["stream", number, status, headers]:
+                return HttpActionAnswer(status, _pairs(headers), _Pieces(self, peer, number))
+            case ["whole", status, headers, body, fields]:
+                return HttpActionAnswer(status, _pairs(headers), body, self._ended_slowly(fields))
+            case [kind, *fields]:
+                return Unanswered(kind), self._ended_slowly(fields[0]) if fields else None
+        raise internal_server_error()
+
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         outcome = await self._run(None, call, None, None, may_repeat=False)
         self._published_ts = max(self._published_ts, outcome.ts)
@@ -142,7 +160,9 @@ class ClusterBackend:
     async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
         is_slow = operation in _SLOW_OPERATIONS and not self._slow_executors.is_empty
         pool = self._slow_executors if is_slow else self._executors
-        answer: bytes = await pool.ask("operate", operation, body, may_repeat=False)
+        answer: bytes = await pool.ask(
+            "operate", operation, body, may_repeat=operation in _REPEATABLE_OPERATIONS
+        )
         return answer
 
     async def register(self, key: int, reads: bytes, ts: int) -> Registered | Invalidated:
@@ -181,7 +201,9 @@ class ClusterBackend:
         return _outcome(fields)
 
     async def _run_slowly(self, message: tuple[Any, ...]) -> FunctionOutcome:
-        fields = await self._slow_executors.ask("run", message, None, may_repeat=False)
+        return self._ended_slowly(await self._slow_executors.ask("run", message, None, may_repeat=False))
+
+    def _ended_slowly(self, fields: Sequence[Any]) -> FunctionOutcome:
         self._tell_of_calls(fields)
         outcome = _outcome(fields)
         self._published_ts = max(self._published_ts, outcome.ts)
@@ -198,6 +220,45 @@ class ClusterBackend:
                     if core is not self._core:
                         continue
             await changed.wait()
+
+
+class _Pieces:
+    """gateway.backend.HttpPieces, of a run on one slow executor."""
+
+    def __init__(self, backend: ClusterBackend, peer: Peer, number: int) -> None:
+        self._backend, self._peer, self._number = backend, peer, number
+
+    async def read(self) -> bytes | FunctionOutcome:
+        try:
+            piece, fields = await self._peer.call("http_read", self._number)
+        except ConnectionLost:
+            raise unknown_outcome() from None
+        if piece is not None:
+            return bytes(piece)
+        return self._backend._ended_slowly(fields)
+
+    def leave(self) -> None:
+        self._peer.send("http_leave", self._number)
+
+
+def _pairs(headers: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in headers)
+
+
+def _http_fields(call: HttpActionCall) -> tuple[Any, ...]:
+    """The wire form of functions.http_action.HttpActionRequest."""
+    identity = call.identity
+    return (
+        call.method,
+        call.url,
+        call.path,
+        call.headers,
+        call.body,
+        identity.kind,
+        identity.attributes_json,
+        call.identity_error,
+        call.request_id,
+    )
 
 
 def _run_call(udf_type: str | None, call: FunctionCall, journal: str | None) -> RunCall:

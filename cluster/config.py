@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     instance_secret: str | None = Field(None, validation_alias="INSTANCE_SECRET")
     cloud_origin: str | None = Field(None, validation_alias="CONVEX_CLOUD_ORIGIN")
     site_origin: str | None = Field(None, validation_alias="CONVEX_SITE_ORIGIN")
+    egress_refuse_private: bool = Field(False, validation_alias="TIDELOG_EGRESS_REFUSE_PRIVATE")
     redact_errors: bool = Field(False, validation_alias="REDACT_LOGS_TO_CLIENT")
 
     @property

@@ -4,6 +4,7 @@ format          version of this layout
 credentials/    instance name and secret (0600)
 log/            the log: the only truth
 archive/        what was moved out of the log: of the same truth the older part
+files/          bytes of stored files, which the log names
 views/          folds of the log: may be deleted while the server is stopped
 run/            pids and addresses of what runs now
 logs/           what our processes say
@@ -54,6 +55,10 @@ class DataFolder:
     @property
     def archive(self) -> Path:
         return self.path / ARCHIVE_FOLDER
+
+    @property
+    def files(self) -> Path:
+        return self.path / "files"
 
     @property
     def views(self) -> Path:

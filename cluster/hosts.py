@@ -25,6 +25,7 @@ from cluster.data_folder import DataFolder, StartRefused
 from cluster.processes import memory_bytes
 from cluster.stores import open_log_store
 from cluster.transport import ActorServer, SocketPeer, connect
+from log.blob_store import BlobStore, LocalBlobStore
 from log.store import EpochLost
 
 _logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class HostConfig:
     cloud_origin: str
     site_origin: str
     redact_errors: bool
+    egress_refuse_private: bool = False
     log_url: str = field(default="", repr=False)  # empty: in the data folder. It may hold a password
 
 
@@ -225,6 +227,10 @@ async def _serve(actor: Actor, config: HostConfig) -> tuple[ActorServer, Address
     return server, await server.start(config.host if config.host != "0.0.0.0" else "127.0.0.1")
 
 
+def _blobs_of(config: HostConfig) -> BlobStore:
+    return LocalBlobStore(DataFolder(Path(config.data_folder)).files)
+
+
 class CoreHost:
     """The commit log, the view's writer, the subscriptions and the scheduler."""
 
@@ -236,7 +242,7 @@ class CoreHost:
         data = Path(self._config.data_folder)
         store = open_log_store(self._config.log_url, data / "log")
         check_clock(time.time_ns(), store.end().ts)
-        self._core = Core(store, data / "views", time.time_ns, self._stop_process)
+        self._core = Core(store, data / "views", time.time_ns, self._stop_process, _blobs_of(self._config))
         await self._core.start()
         secret, scheduler = self._config.instance_secret, self._core.scheduler
         self._links = [
@@ -276,7 +282,12 @@ class ExecutorHost:
 
         config = self._config
         settings = ExecutorSettings(
-            config.instance_name, config.instance_secret, config.cloud_origin, config.site_origin
+            config.instance_name,
+            config.instance_secret,
+            config.cloud_origin,
+            config.site_origin,
+            _blobs_of(config),
+            config.egress_refuse_private,
         )
         engine = Engine(Path(config.cache_folder))
         self._executor = Executor(engine, settings, time.time_ns, self._others)
@@ -290,6 +301,7 @@ class ExecutorHost:
     async def stop(self) -> None:
         self._link.close()
         await self._server.stop()
+        await self._executor.close()
 
 
 class SlowExecutorHost(ExecutorHost):
@@ -333,7 +345,9 @@ class GatewayHost:
             site_origin=config.site_origin,
             redact_errors=config.redact_errors,
         )
-        self._gateway = GatewayServer(self._backend, settings, config.host, config.port, config.site_port)
+        self._gateway = GatewayServer(
+            self._backend, settings, config.host, config.port, config.site_port, _blobs_of(config)
+        )
         self._core_link = Link(config.instance_secret, self._backend.pushed, self._backend.set_core)
         self._executors = ExecutorLinks(config.instance_secret, self._backend.set_executors)
         self._slow_executors = ExecutorLinks(config.instance_secret, self._backend.set_slow_executors)

@@ -30,6 +30,7 @@ from functions.determinism import SEED_BYTES, CallClock
 from functions.invocation import Runner, RunOutcome
 from functions.path import parse_function_path
 from log.identity import Identity
+from log.past_blobs import PastBlobs
 from log.proven_log import ProvenLog
 from log.record import CommitBody, Record, RecordKind
 
@@ -129,6 +130,7 @@ class Past:
             credentials.instance_secret,
             settings.cloud_origin_in_use,
             settings.site_origin_in_use,
+            PastBlobs(self._folder.files),
         )
 
 

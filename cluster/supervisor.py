@@ -215,6 +215,7 @@ class Supervisor:
             cloud_origin=settings.cloud_origin_in_use,
             site_origin=settings.site_origin_in_use,
             redact_errors=settings.redact_errors,
+            egress_refuse_private=settings.egress_refuse_private,
             log_url=settings.log_url,
         )
 

@@ -33,16 +33,19 @@ from functions.outcome import (
 from functions.snapshot import SnapshotReader
 from functions.syscalls import decode_arguments
 from log import limits
+from log.errors import BackendError, ErrorKind
 from log.identity import Identity
 
-NEVER_COUNTED = ("host/sleep",)
-"""Timers may be left behind; everything else that nobody awaited is told (spec 03 3.6)."""
+NEVER_COUNTED = ("host/sleep", "host/requestRead", "host/requestGone")
+"""Timers and what came may be left behind; everything else that nobody awaited is told (spec 03 3.6)."""
 _SHOWN_NAMES = {
     "host/fetch": "fetch",
     "host/fetchWrite": "fetch",
     "host/fetchRead": "ReadableStream",
-    "1.0/actions/storageStore": "storage.store",
-    "1.0/actions/storageGet": "storage.get",
+    "host/fileWrite": "storage.store",
+    "host/fileFinish": "storage.store",
+    "host/fileOpen": "storage.get",
+    "host/fileRead": "storage.get",
 }
 _TELLS = frozenset({"host/cancelSleep", "host/fetchAbort"})
 
@@ -53,6 +56,7 @@ class ActionContext:
 
     invocation: Invocation
     deployment: dict[str, Any]
+    identity_error: tuple[str, str] | None = None  # (code, text) for whoever asks who calls
 
     @property
     def identity(self) -> Identity:
@@ -65,10 +69,11 @@ class ActionContext:
 
 @dataclass(frozen=True, slots=True)
 class PreparedAction:
-    """An action that may be entered. `catalog` is that of the snapshot it was resolved at."""
+    """An action that may be entered. `catalog` is that of the snapshot it was resolved at; without a
+    `function` it is an HTTP action, whose result is none of user code."""
 
     context: ActionContext
-    function: AnalysedFunction
+    function: AnalysedFunction | None
     catalog: Catalog
     image: Image
     request: CallRequest
@@ -111,13 +116,16 @@ def conclude(
     warning = unawaited_warning(unawaited)
     if warning is not None:
         logs.add("WARN", [warning])
-    return RunOutcome(value, error, "Action", tuple(logs.pretty()))
+    udf_type = "Action" if action.function is not None else "HttpAction"
+    return RunOutcome(value, error, udf_type, tuple(logs.pretty()))
 
 
 def _result(
     action: PreparedAction, settled: Settled, source_maps: SourceMaps
 ) -> tuple[bytes | None, JsError | None]:
     if isinstance(settled, Returned):
+        if action.function is None:
+            return settled.json, None
         path = action.context.invocation.path
         try:
             return checked_result(path, "Action", 0, action.function, action.catalog, settled.json), None
@@ -184,6 +192,8 @@ class ActionHost:
 
 
 def _identity(context: ActionContext) -> bytes:
+    if context.identity_error is not None:
+        raise BackendError(ErrorKind.UNAUTHENTICATED, *context.identity_error)
     return context.identity.attributes_json or b"null"
 
 

@@ -303,3 +303,31 @@ def unresolved_result_text(path: str) -> str:
 
 def no_component_arguments() -> BackendError:
     return bad_request("NoComponentArgs", "Component arguments are not available within the app")
+
+
+# --- fetch() of actions (spec 03 3.9) -----------------------------------------------------------------
+
+
+def fetch_failed(why: str) -> BackendError:
+    """`why` = what the transport says."""
+    return bad_request("FetchFailed", why)
+
+
+def egress_forbidden() -> BackendError:
+    return BackendError(ErrorKind.FORBIDDEN, "EgressForbidden", "Request to URL forbidden")
+
+
+def too_many_fetches(limit: int) -> BackendError:
+    return bad_request(
+        "TooManyFetches",
+        f"Too many requests of one action are open (limit: {limit}). Read or cancel the bodies of responses.",
+    )
+
+
+def too_many_concurrent_actions(running: int) -> BackendError:
+    return BackendError(
+        ErrorKind.RATE_LIMITED,
+        "TooManyConcurrentRequests",
+        f"Too many concurrent requests. Your backend is limited to {running} concurrent actions. "
+        "If you need more resources, please contact support.",
+    )

@@ -54,6 +54,7 @@ from functions.syscalls import (
     decode_arguments,
     rejection,
 )
+from functions.system.files import FileAccess
 from functions.transaction import Transaction
 from log import limits
 from log.errors import CATCHABLE_KINDS, BackendError, ErrorKind, not_supported_yet
@@ -123,10 +124,15 @@ class Runner:
     """Runs functions on one engine. One thread."""
 
     def __init__(
-        self, engine: Engine, images: Images, codec: CursorCodec, deployment: dict[str, Any]
+        self,
+        engine: Engine,
+        images: Images,
+        codec: CursorCodec,
+        deployment: dict[str, Any],
+        files: FileAccess | None = None,
     ) -> None:
         self._engine, self.images = engine, images
-        self._codec, self.deployment = codec, deployment
+        self._codec, self.deployment, self.files = codec, deployment, files
 
     def run(self, transaction: Transaction, call: Invocation, seed: bytes, now_ms: float) -> RunOutcome:
         """Run to the end. Function failures are outcomes; a raised BackendError is a system error."""
@@ -151,6 +157,7 @@ class Runner:
             deployment=self.deployment,
             logs=logs,
             observed=observed,
+            files=self.files,
             request_id=call.request_id,
             job_id=call.job_id,
             journal_end=call.journal_end,

@@ -84,6 +84,7 @@ class CallRequest:
     """One entry into JavaScript.
 
     operation "call": `target` is (module path, export name, kind) and `args_json` the argument array;
+    "http": `target` is (module path of the router, "default", "action"), `args_json` the request;
     "analyze": `target` is module paths; the result is JSON {path: {functions: [...]} | {error: ...}};
     "evaluate": `target` is (module path, kind) with kind schema | auth | app | crons | http; the result
     is the JSON that the module's default export gives (spec 02 9).

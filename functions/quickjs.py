@@ -163,7 +163,7 @@ class JavaScriptIsolate:
 
     def _prepare(self, instance: Instance, request: CallRequest) -> None:
         """Clock, seed and rights of the phase that is entered."""
-        is_call = request.operation == "call"
+        is_call = request.operation in ("call", "http")
         is_action = is_call and request.target[2] == "action"
         control = instance.control
         control.now_ms = request.now_ms

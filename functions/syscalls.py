@@ -21,6 +21,8 @@ from functions.outcome import LogLines
 from functions.pages import CursorCodec, PageRequest, read_page
 from functions.path import FunctionPath
 from functions.query import QueryStream, plan_query
+from functions.storage_calls import STORAGE_HANDLERS
+from functions.system.files import FileAccess
 from functions.system.tables import VIRTUAL_NAME_BY_NUMBER
 from functions.transaction import Transaction
 from functions.virtual_tables import VIRTUAL_TABLES, VirtualTable
@@ -62,6 +64,7 @@ class CallContext:
     deployment: dict[str, Any]
     logs: LogLines
     observed: Observed
+    files: FileAccess | None = None
     request_id: str = ""
     job_id: str | None = None  # of the scheduled job whose call tree this is
     depth: int = 0
@@ -347,16 +350,11 @@ ASYNC_HANDLERS: dict[str, Handler] = {
     "1.0/getDeploymentMetadata": _get_deployment_metadata,
     "1.0/getRequestMetadata": _get_request_metadata,
     "1.0/getTransactionMetrics": _get_transaction_metrics,
+    **STORAGE_HANDLERS,
 }
 
 NOT_BUILT = {
     "1.0/createFunctionHandle": "createFunctionHandle",
-    "1.0/storageGetUrl": "ctx.storage",
-    "1.0/storageGetMetadata": "ctx.storage",
-    "1.0/storageGenerateUploadUrl": "ctx.storage",
-    "1.0/storageDelete": "ctx.storage",
-    "1.0/storageStore": "ctx.storage",
-    "1.0/storageGet": "ctx.storage",
     "1.0/signJwt": "signJwt",
     "1.0/auditLog": "Audit logging",
 }

@@ -13,6 +13,7 @@ from typing import Any
 from functions import scheduled_jobs
 from functions.scan import Scan
 from functions.snapshot import Row
+from functions.system import files
 from functions.transaction import Transaction
 from log import values
 
@@ -46,7 +47,10 @@ class VirtualScan:
         return self._virtual.view_of(self._transaction, row) if row is not None else None
 
 
-_TABLES = (VirtualTable("_scheduled_functions", scheduled_jobs.JOBS, scheduled_jobs.user_view),)
+_TABLES = (
+    VirtualTable("_scheduled_functions", scheduled_jobs.JOBS, scheduled_jobs.user_view),
+    VirtualTable("_storage", files.FILES, files.user_view),
+)
 
 VIRTUAL_TABLES: Mapping[str, VirtualTable] = {table.name: table for table in _TABLES}
 VIRTUAL_INDEXES = ("by_id", "by_creation_time")

@@ -9,19 +9,19 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.core import GatewayCore
 from gateway.hot_routes import HotRoutes
-from gateway.http import TEXT, App, HttpRequest, Receive, Scope, Send, answer
+from gateway.http import App, HttpRequest
 from gateway.identity import require_admin
 from gateway.routes.deploy import deploy_routes
+from gateway.routes.files import FileRoutes
 from gateway.routes.functions import function_routes, json_response
 from gateway.routes.logs import log_routes
 from gateway.status import http_answer
 from log import errors
+from log.blob_store import BlobStore
 from log.errors import BackendError
 from log.limits import HTTP_ECHO_BODY_BYTES_MAX, HTTP_PUSH_BODY_BYTES_MAX, HTTP_REQUEST_SECONDS_MAX
 
 _RUNNING = "This Convex deployment is running. See https://docs.convex.dev/."
-_NO_HTTP_ACTIONS = "This Convex deployment does not have HTTP actions enabled."
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 # Known to Convex, unknown to us: answered at once with 400, because the CLI repeats a 404 for 31 seconds
 # (spec 02 1). Each is the first part of an address below /api.
@@ -43,7 +43,6 @@ _UNBUILT = {
     "perform_import": "Importing data",
     "run_test_function": "Running an inline query",
     "shapes2": "Listing table shapes",
-    "storage": "File storage",
     "stream_udf_execution": "The old log stream",
     "streaming_import": "Streaming import",
     "update_canonical_url": "Changing the deployment's address",
@@ -51,8 +50,8 @@ _UNBUILT = {
 }
 
 
-def build_app(core: GatewayCore) -> HotRoutes:
-    """The ASGI application of the API port."""
+def build_app(core: GatewayCore, blobs: BlobStore | None = None) -> HotRoutes:
+    """The ASGI application of the API port; without a store of blobs it knows no files."""
     app = Quart("gateway")
     app.config["MAX_CONTENT_LENGTH"] = max(HTTP_PUSH_BODY_BYTES_MAX, HTTP_ECHO_BODY_BYTES_MAX)
     app.config["BODY_TIMEOUT"] = HTTP_REQUEST_SECONDS_MAX
@@ -63,16 +62,8 @@ def build_app(core: GatewayCore) -> HotRoutes:
     _add_probes(app, core)
     _add_unbuilt(app)
     _add_error_answers(app)
-    return HotRoutes(core, cast(App, app))
-
-
-async def site_app(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI application of the site port: HTTP actions, of which this version has none (spec 01 2.7)."""
-    if scope["type"] == "http":
-        await answer(send, 404, _NO_HTTP_ACTIONS.encode(), [TEXT])
-    elif scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close"})
+    rest = cast(App, app)
+    return HotRoutes(core, rest if blobs is None else FileRoutes(core, blobs, rest))
 
 
 def _add_probes(app: Quart, core: GatewayCore) -> None:
@@ -104,11 +95,6 @@ def _add_probes(app: Quart, core: GatewayCore) -> None:
 
 
 def _add_unbuilt(app: Quart) -> None:
-    @app.route("/http/", defaults={"rest": ""}, methods=_METHODS)
-    @app.route("/http/<path:rest>", methods=_METHODS)
-    async def http_action(rest: str) -> Response:
-        return Response(_NO_HTTP_ACTIONS, 404, content_type="text/plain; charset=utf-8")
-
     @app.route("/api/<path:rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     async def unbuilt(rest: str) -> Response:
         what = _UNBUILT.get(rest.partition("/")[0])

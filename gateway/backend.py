@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from log.identity import Identity
@@ -84,6 +85,48 @@ class Invalidation:
     written_key: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HttpActionCall:
+    """A request for user code, read whole. `path` is that of the address as it came, still encoded."""
+
+    method: str
+    url: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    identity: Identity
+    identity_error: tuple[str, str] | None  # (code, text): its Authorization names nobody
+    request_id: str
+
+
+class HttpPieces(Protocol):
+    """The body of a response under way."""
+
+    async def read(self) -> bytes | FunctionOutcome:
+        """The next piece; at the end how the run ended, after which nothing more is read."""
+
+    def leave(self) -> None:
+        """Nobody waits for the rest."""
+
+
+class Unanswered(Enum):
+    """Requests that no user code answers."""
+
+    NO_MODULE = "no_module"
+    NO_ROUTE = "no_route"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpActionAnswer:
+    """A response: its body is whole, or comes in pieces. `outcome` is there once the run has ended."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | HttpPieces
+    outcome: FunctionOutcome | None = None
+
+
 JobListener = Callable[[FunctionCall, FunctionOutcome], None]
 StreamListener = Callable[[int, Sequence[Invalidation]], None]
 
@@ -111,6 +154,11 @@ class Backend(Protocol):
     async def run_mutation(self, call: FunctionCall) -> FunctionOutcome: ...
 
     async def run_action(self, call: FunctionCall) -> FunctionOutcome: ...
+
+    async def run_http_action(
+        self, call: HttpActionCall
+    ) -> HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None]:
+        """Let the app's router answer. Without an answer: why, and how the run ended if there was one."""
 
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         """Look the function up and run it as what it is (spec 01 2.3, /api/function)."""

@@ -63,6 +63,7 @@ class Execution:
     return_bytes: int
     execution_seconds: float
     cached: bool
+    http_status: int | None = None
     execution_seed: bytes = field(default_factory=partial(os.urandom, 16))  # made a UUID when read
 
 
@@ -86,6 +87,7 @@ class FunctionLog:
         now_seconds: float,
         *,
         cached: bool = False,
+        http_status: int | None = None,
     ) -> None:
         self._last_cursor_ms = max(now_seconds * 1000, self._last_cursor_ms + _CURSOR_STEP_MS)
         self._ring.append(
@@ -103,6 +105,7 @@ class FunctionLog:
                 return_bytes=len(outcome.value or b""),
                 execution_seconds=0.0 if cached else outcome.execution_seconds,
                 cached=cached,
+                http_status=http_status,
             )
         )
         for watcher in tuple(self.watchers):
@@ -136,7 +139,7 @@ def completion_entry(execution: Execution, *, structured: bool) -> dict[str, Any
         "cachedResult": execution.cached,
         "executionTime": execution.execution_seconds,
         "userExecutionTime": execution.execution_seconds,
-        "success": None,
+        "success": {"status": str(execution.http_status)} if execution.http_status is not None else None,
         "error": execution.error,
         "requestId": execution.request_id,
         "executionId": str(uuid.UUID(bytes=execution.execution_seed, version=4)),

@@ -25,6 +25,7 @@ from gateway.http_calls import (
     parse_query_string_call,
 )
 from gateway.results import QueryKey
+from gateway.routes.http_actions import HttpActionRoutes
 from gateway.status import http_answer
 from gateway.sync_socket import SyncSocket
 from gateway.websocket_protocol import DIRECT
@@ -43,7 +44,7 @@ _FUNCTION_METHODS = {
     ("POST", "/api/mutation"): "Mutation",
     ("POST", "/api/action"): "Action",
 }
-_HTTP_ACTION_PREFIX = "/http/"
+_HTTP_ACTIONS = "/http"
 
 
 class HotRoutes:
@@ -51,6 +52,7 @@ class HotRoutes:
 
     def __init__(self, core: GatewayCore, rest: http.App) -> None:
         self._core, self._rest = core, rest
+        self._http_actions = HttpActionRoutes(core, prefix=_HTTP_ACTIONS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -64,8 +66,10 @@ class HotRoutes:
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = HttpRequest(scope)
-        if request.path.startswith(_HTTP_ACTION_PREFIX):
-            await self._rest(scope, receive, send)  # user code answers its own preflights (spec 01 2.6)
+        if request.path.startswith(f"{_HTTP_ACTIONS}/"):
+            await self._http_actions(
+                scope, receive, send
+            )  # user code answers its own preflights (spec 01 2.6)
             return
         if http.is_preflight(request):
             await http.answer_preflight(request, send)

@@ -12,12 +12,14 @@ import socket
 
 import uvicorn
 
-from gateway.app import build_app, site_app
+from gateway.app import build_app
 from gateway.backend import Backend, GatewaySettings
 from gateway.core import GatewayCore
 from gateway.http import App
+from gateway.routes.http_actions import HttpActionRoutes
 from gateway.websocket_protocol import DirectWebSocket
 from log import errors
+from log.blob_store import BlobStore
 from log.limits import SOCKET_MESSAGE_BYTES_MAX
 
 logger = logging.getLogger(__name__)
@@ -58,8 +60,9 @@ class GatewayServer:
         host: str = "127.0.0.1",
         port: int = 3210,
         site_port: int | None = 3211,
+        blobs: BlobStore | None = None,
     ) -> None:
-        self._backend, self._settings = backend, settings
+        self._backend, self._settings, self._blobs = backend, settings, blobs
         self._host = host
         self._listener = bind_exclusively(host, port)
         try:
@@ -84,9 +87,9 @@ class GatewayServer:
         """Return once both ports answer."""
         self.core = GatewayCore(self._backend, self._settings, self._stop_on_defect)
         self.core.start()
-        self._serve(build_app(self.core), self._listener)
+        self._serve(build_app(self.core, self._blobs), self._listener)
         if self._site_listener is not None:
-            self._serve(site_app, self._site_listener)
+            self._serve(HttpActionRoutes(self.core), self._site_listener)
         while not all(server.started for server in self._servers):
             ended = [task for task in self._tasks if task.done()]
             for task in ended:

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
-from log.errors import disk_nearly_full
+from log.file_errors import disk_nearly_full
 from log.limits import BLOB_CHUNK_BYTES, BLOB_DISK_FREE_BYTES_MIN
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -123,23 +123,14 @@ class LocalBlobStore:
         self.check_room()
         return LocalBlobWriter(self)
 
-    def open(self, key: str, start: int = 0, end: int | None = None) -> _FileRange:
-        try:
-            file = self.path_of(key).open("rb", buffering=0)
-        except FileNotFoundError:
-            raise BlobMissing(key) from None
-        size_bytes = os.fstat(file.fileno()).st_size
-        file.seek(start)
-        return _FileRange(file, max(0, (size_bytes if end is None else min(end, size_bytes)) - start))
+    def open(self, key: str, start: int = 0, end: int | None = None) -> BlobRange:
+        return open_local(self.folder, key, start, end)
 
     def size_of(self, key: str) -> int | None:
-        try:
-            return self.path_of(key).stat().st_size
-        except FileNotFoundError:
-            return None
+        return size_of_local(self.folder, key)
 
     def delete(self, key: str) -> None:
-        self.path_of(key).unlink(missing_ok=True)
+        _path_of(self.folder, key).unlink(missing_ok=True)
 
     def keys_put_before(self, seconds: float) -> Iterator[str]:
         with os.scandir(self.folder) as entries:
@@ -149,7 +140,7 @@ class LocalBlobStore:
                         yield entry.name
 
     def delete_unused(self, key: str, seconds: float) -> bool:
-        path = self.path_of(key)
+        path = _path_of(self.folder, key)
         with self.guarded(fcntl.LOCK_EX):  # so that nobody finishes an equal blob between look and deletion
             try:
                 is_old = path.stat().st_mtime < seconds
@@ -160,11 +151,6 @@ class LocalBlobStore:
             return is_old
 
     # --- for the writers ----------------------------------------------------------------------------
-
-    def path_of(self, key: str) -> Path:
-        if not _KEY.fullmatch(key):
-            raise BlobMissing(key)
-        return self.folder / key
 
     def check_room(self) -> None:
         """The log is on the same disk as a rule, and must never be what finds it full."""
@@ -211,7 +197,7 @@ class LocalBlobWriter:
         self._file.flush()
         os.fsync(self._file.fileno())  # BEFORE it gets its name: what has the name is whole
         blob = StoredBlob(self._hash.hexdigest(), self._hash.digest(), self.size_bytes)
-        target = self._store.path_of(blob.key)
+        target = _path_of(self._store.folder, blob.key)
         with self._store.guarded(fcntl.LOCK_SH):
             if self._store.size_of(blob.key) == blob.size_bytes:
                 os.utime(target)  # it was put again: it must not be taken for unused
@@ -253,6 +239,31 @@ class _FileRange:
 
     def close(self) -> None:
         self._file.close()
+
+
+def open_local(folder: Path, key: str, start: int, end: int | None) -> BlobRange:
+    """BlobStore.open of a folder, which is not touched."""
+    try:
+        file = _path_of(folder, key).open("rb", buffering=0)
+    except FileNotFoundError:
+        raise BlobMissing(key) from None
+    size_bytes = os.fstat(file.fileno()).st_size
+    file.seek(start)
+    return _FileRange(file, max(0, (size_bytes if end is None else min(end, size_bytes)) - start))
+
+
+def size_of_local(folder: Path, key: str) -> int | None:
+    try:
+        return _path_of(folder, key).stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _path_of(folder: Path, key: str) -> Path:
+    """Keys come from rows, but a path is never made of what could lead elsewhere."""
+    if not _KEY.fullmatch(key):
+        raise BlobMissing(key)
+    return folder / key
 
 
 def _unfinished_file(folder: Path) -> tuple[IO[bytes], Path]:

@@ -264,15 +264,6 @@ def too_many_inflight_actions() -> BackendError:
     )
 
 
-def too_many_concurrent_actions(running: int) -> BackendError:
-    return BackendError(
-        ErrorKind.RATE_LIMITED,
-        "TooManyConcurrentRequests",
-        f"Too many concurrent requests. Your backend is limited to {running} concurrent actions. "
-        "If you need more resources, please contact support.",
-    )
-
-
 def too_many_concurrent_queries() -> BackendError:
     return BackendError(
         ErrorKind.OVERLOADED,

@@ -1,4 +1,4 @@
-"""Everything derived from the instance secret: admin keys, cursors, handshakes. One home (D21).
+"""Everything derived from the instance secret: admin keys, cursors, handshakes, upload tokens (D21).
 
 An admin key is `<instance name>|<payload>` where the payload is url-safe base64 of
 `version byte, issue second (8 bytes), flags byte, HMAC-SHA256 (32 bytes)`. It holds only characters that
@@ -12,11 +12,14 @@ import hashlib
 import hmac
 import os
 import struct
+from enum import Enum
 
 INSTANCE_SECRET_BYTES = 32
 _ADMIN_KEY_VERSION = 1
 _READ_ONLY_FLAG = 1
 _HEAD = struct.Struct(">BQB")
+_UPLOAD_TOKEN_VERSION = 1
+_UPLOAD_TOKEN = struct.Struct(">BQ")
 
 
 def new_instance_secret() -> bytes:
@@ -72,3 +75,37 @@ def unseal(instance_secret: bytes, purpose: str, token: str) -> bytes | None:
     signature, payload = raw[:16], raw[16:]
     expected = hmac.new(derive(instance_secret, purpose), payload, hashlib.sha256).digest()[:16]
     return payload if hmac.compare_digest(signature, expected) else None
+
+
+class UploadToken(Enum):
+    """What a text that came as an upload token is."""
+
+    VALID = "valid"
+    UNREADABLE = "unreadable"
+    FOREIGN = "of another instance"
+    EXPIRED = "expired"
+
+
+def issue_upload_token(instance_secret: bytes, expires_seconds: int) -> str:
+    """Lets whoever shows it upload files until then (spec 01 2.8); equal for equal times."""
+    head = _UPLOAD_TOKEN.pack(_UPLOAD_TOKEN_VERSION, expires_seconds)
+    return base64.urlsafe_b64encode(head + _upload_signature(instance_secret, head)).decode().rstrip("=")
+
+
+def check_upload_token(instance_secret: bytes, token: str, now_seconds: float) -> UploadToken:
+    """Any text is answered; none raises."""
+    try:
+        raw = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), b"-_", validate=True)
+    except ValueError:
+        return UploadToken.UNREADABLE
+    head, signature = raw[: _UPLOAD_TOKEN.size], raw[_UPLOAD_TOKEN.size :]
+    if len(signature) != hashlib.sha256().digest_size or head[0] != _UPLOAD_TOKEN_VERSION:
+        return UploadToken.UNREADABLE
+    if not hmac.compare_digest(signature, _upload_signature(instance_secret, head)):
+        return UploadToken.FOREIGN
+    expires_seconds = _UPLOAD_TOKEN.unpack(head)[1]
+    return UploadToken.VALID if now_seconds < expires_seconds else UploadToken.EXPIRED
+
+
+def _upload_signature(instance_secret: bytes, head: bytes) -> bytes:
+    return hmac.new(derive(instance_secret, "upload-token"), head, hashlib.sha256).digest()

@@ -12,8 +12,8 @@ from pathlib import Path
 BUILD_FOLDER = Path(__file__).parent / "build"
 PRELUDE_PARTS = ("core", "inspect", "analysis", "console", "web", "platform", "lazy", "seal")
 """Evaluated in this order into every base image."""
-LAZY_PARTS = ("url", "streams", "fetch", "subtle")
-"""Evaluated by the call (or module) that first touches one of their globals; prelude/lazy.js says which."""
+LAZY_PARTS = ("url", "streams", "fetch", "subtle", "timers", "network")
+"""Evaluated by the call (or module) that first needs one; prelude/lazy.js says which globals do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,11 @@ SYSTEM_TABLES = (
             "by_udf_path_and_next_event_ts": ("udfPath", "nextTs"),
         },
     ),
-    SystemTable(28, "_file_storage", {"by_storage_id": ("storageId",)}),
+    SystemTable(
+        28,
+        "_file_storage",
+        {"by_storage_id": ("storageId",), "by_storage_key": ("storageKey",)},  # the second is ours
+    ),
     SystemTable(29, "_snapshot_imports", {}),
     SystemTable(30, "_index_worker_metadata", {"by_index_doc_id": ("index_id",)}),
     SystemTable(31, "_component_definitions", {}),

@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from actors.action_files import FILE_CALLS
+from actors.http_exchange import EXCHANGE_CALLS
 from functions.syscalls import ASYNC_HANDLERS, SYNC_HANDLERS
 
 from ..support.action_server import ActionServer
@@ -27,7 +29,8 @@ export const inAction = publicAction(hit);
 FIELDS = [
     *("id", "table", "value", "query", "queryId", "name", "args", "ts", "udfType", "idString", "pageSize"),
     *("cursor", "endCursor", "transactionLimits", "isSystem", "functionHandle", "reference", "source"),
-    *("operators", "ms", "maximumRowsRead"),
+    *("operators", "ms", "maximumRowsRead", "url", "method", "headers", "body", "hasStreamedBody", "chunk"),
+    *("piece", "storageId", "sha256", "contentType", "status", "headerPairs"),
 ]
 LEAVES: list[Any] = [
     None, True, 0, -1, 7, 1.5, 1e300, "", "x", "shop:count", "notes", "notes.by_id", "query", [], {},
@@ -40,7 +43,14 @@ LEAVES: list[Any] = [
                 "range": [{"type": "Eq", "fieldPath": "_creationTime", "value": {"$bad": 1}}]}},
     {"source": {"type": "Search", "indexName": "a.b"}}, {"source": 7}, {"operators": 7},
 ]  # fmt: skip
-ACTION_CALLS = ["query", "mutation", "action", "schedule", "cancel_job", "vectorSearch"]
+ACTION_CALLS = [
+    *(
+        f"1.0/actions/{name}"
+        for name in ("query", "mutation", "action", "schedule", "cancel_job", "vectorSearch")
+    ),
+    *sorted(FILE_CALLS | EXCHANGE_CALLS),
+    *(f"host/{name}" for name in ("sleep", "fetch", "fetchRead", "fetchWrite")),
+]
 WHOLE_TEXTS = ["", "{", "7", "null", "[]", '"x"', '{"pageSize":1e400}']
 CALLS = 700
 
@@ -60,8 +70,8 @@ def test_whatever_a_call_is_given_it_is_answered_or_refused_and_the_executor_liv
     async def whole() -> None:
         async with ActionServer(tmp_path, SOURCE) as server:
             for _ in range(CALLS):
-                in_action = rng.random() < 0.3
-                name = f"1.0/actions/{rng.choice(ACTION_CALLS)}" if in_action else rng.choice(names)
+                in_action = rng.random() < 0.5
+                name = rng.choice(ACTION_CALLS) if in_action else rng.choice(names)
                 args = {"name": name, "text": arguments(rng), "isSync": name in SYNC_HANDLERS}
                 call = server.act("inAction", args) if in_action else server.mutate("inMutation", args)
                 outcome = await asyncio.wait_for(call, 30)

@@ -68,3 +68,27 @@ def test_the_slow_executor_comes_back_when_it_was_killed(server: RunningServer) 
     server.kill("slow-executor")
     called = call(server, "action", "actions:twice", {"name": "after-kill"})
     assert called == {"counts": [1, 2], "last": 2}
+
+
+def test_timers_run_while_an_action_waits(server: RunningServer) -> None:
+    waited = call(server, "action", "actions:waits", {"ms": 200})
+    assert waited == {"isLate": True, "timers": 1, "ticked": True}
+
+
+def test_an_action_fetches(server: RunningServer) -> None:
+    hello, echo = f"{server.site_url}/hello?name=me", f"{server.site_url}/echo"
+    fetched = call(server, "action", "actions:fetches", {"url": hello, "body": None})
+    assert fetched == {
+        "status": 200,
+        "text": f"hello me of {server.site_url}/hello",
+        "type": "text/plain",
+    }
+    echoed = call(server, "action", "actions:fetches", {"url": echo, "body": "ü" * 100_000})
+    assert isinstance(echoed, dict) and echoed["text"] == "ü" * 100_000
+
+
+@pytest.mark.parametrize("length", [0, 10, 3_000_000])
+def test_an_action_stores_files_and_reads_them(server: RunningServer, length: int) -> None:
+    stored = call(server, "action", "actions:stores", {"text": "x" * length})
+    expected = {"served": True, "read": True, "type": "text/plain", "size": length}
+    assert stored == {**expected, "gone": True, "uploaded": True}

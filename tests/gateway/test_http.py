@@ -16,9 +16,10 @@ import httpx
 import orjson
 import pytest
 
-from gateway.app import build_app, site_app
+from gateway.app import build_app
 from gateway.compression import decompress
 from gateway.core import GatewayCore
+from gateway.routes.http_actions import HttpActionRoutes
 from log import errors
 from log.errors import BackendError
 from log.ids import ts_to_base64
@@ -292,13 +293,13 @@ def test_browsers_on_other_origins_are_let_in_everywhere(path: str) -> None:
     run(scenario)
 
 
-def test_http_actions_are_said_to_be_missing_on_both_ports_without_cors() -> None:
+def test_an_app_without_http_actions_says_so_on_both_ports_without_cors() -> None:
     async def scenario(site: Site) -> None:
         text = "This Convex deployment does not have HTTP actions enabled."
         here = await site.http.get("/http/hook", headers={"Origin": "https://a"})
         assert (here.status_code, here.text) == (404, text)
         assert "access-control-allow-origin" not in here.headers
-        transport = httpx.ASGITransport(app=site_app)  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(app=HttpActionRoutes(site.core))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://site") as other:
             there = await other.get("/hook")
             assert (there.status_code, there.text) == (404, text)
@@ -308,7 +309,7 @@ def test_http_actions_are_said_to_be_missing_on_both_ports_without_cors() -> Non
 
 def test_unbuilt_endpoints_say_so_and_unknown_ones_are_an_empty_404() -> None:
     async def scenario(site: Site) -> None:
-        for path in ("/api/import/start_upload", "/api/export/request/zip", "/api/storage/upload"):
+        for path in ("/api/import/start_upload", "/api/export/request/zip"):
             answer = await site.http.post(path)
             assert (answer.status_code, answer.json()["code"]) == (400, "NotSupportedYet")
         for path in ("/api/nothing", "/nothing"):

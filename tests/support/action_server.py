@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from gateway.backend import FunctionCall, FunctionOutcome
+from log.blob_store import LocalBlobStore
 from log.identity import UNKNOWN, Identity
 
 from .recorded import SHOP, RecordedServer
@@ -28,8 +31,9 @@ const schedule = (name, args, ts) => call("actions/schedule", { name: `shop:${na
 class ActionServer(RecordedServer):
     """`async with ActionServer(folder, source) as server`, then `server.act(name, args)`."""
 
-    def __init__(self, folder: Any, source: str) -> None:
+    def __init__(self, folder: Path, source: str) -> None:
         super().__init__(folder)
+        self.settings = replace(self.settings, blobs=LocalBlobStore(folder / "files"))
         self.source = source
         self.told: list[tuple[str, FunctionOutcome]] = []
 
@@ -38,6 +42,10 @@ class ActionServer(RecordedServer):
         self._runtime.backend.listen_to_jobs(lambda call, outcome: self.told.append((call.path, outcome)))
         await self.push(SHOP + ACTIONS + self.source)
         return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._runtime.executor.close()
+        await super().__aexit__(*failure)
 
     async def act(
         self, name: str, args: dict[str, Any] | None = None, identity: Identity = UNKNOWN

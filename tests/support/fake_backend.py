@@ -20,11 +20,13 @@ from gateway.backend import (
     FunctionError,
     FunctionOutcome,
     GatewaySettings,
+    HttpActionCall,
     Invalidated,
     Invalidation,
     JobListener,
     Registered,
     StreamListener,
+    Unanswered,
 )
 from log.errors import BackendError
 from log.identity import Identity
@@ -234,6 +236,9 @@ class FakeBackend:
     async def run_action(self, call: FunctionCall) -> FunctionOutcome:
         await self._enter(call)
         return self._run(call, self.published_ts, "Action", None)[0]
+
+    async def run_http_action(self, call: HttpActionCall) -> tuple[Unanswered, None]:
+        return Unanswered.NO_MODULE, None
 
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         udf_type = FUNCTIONS.get(call.path, ("", None))[0]

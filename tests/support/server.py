@@ -49,6 +49,7 @@ class RunningServer:
         self.data = DataFolder(folder / "data")
         self.port, self.site_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.site_url = f"http://127.0.0.1:{self.site_port}"
         self._process: subprocess.Popen[str] | None = None
         self.output = folder / "server.out"
 

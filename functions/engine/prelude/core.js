@@ -154,6 +154,16 @@
     return apply(value.invokeAction, globalThis, ["dummy_request_id", args]);
   };
 
+  // An HTTP action is entered through the router of its module (spec 03 5.4).
+  const http = (target, request) => {
+    const [path] = target.split("\n");
+    const router = mapGet(modules, path)?.default;
+    if (router?.isRouter !== true) abort(`The default export of \`convex/${path}\` is not a Router.`);
+    state.kind = "action";
+    state.executing = true;
+    return host.part("fetch").runHttpAction(router, request);
+  };
+
   const configure = (json) => {
     const { environment, purpose, clockAllowed, now } = parse(json);
     Object.assign(state.environment, environment);
@@ -165,6 +175,7 @@
 
   const operations = {
     call,
+    http,
     configure: (_target, json) => configure(json),
     analyze: (target) => host.analyze(target.split("\n")),
     evaluate: (target) => apply(host.evaluate, undefined, target.split("\n")),
@@ -178,14 +189,17 @@
 
   // --- the Convex global (spec 03 2.1) ------------------------------------------------------------------
 
-  const storage = (name) => {
-    throw host.refusal(name === "storage/storeBlob" ? "storage.store()" : "storage.get()");
+  const JS_SYSCALLS = {
+    __proto__: null,
+    convexJsonFromResponse: "convexJsonFromResponse",
+    requestFromConvexJson: "requestFromConvexJson",
+    "storage/getBlob": "getBlob",
+    "storage/storeBlob": "storeBlob",
   };
 
-  const jsSyscall = (name) => {
-    if (name === "storage/storeBlob" || name === "storage/getBlob") return storage(name);
-    if (name === "requestFromConvexJson" || name === "convexJsonFromResponse") throw host.notYet("HTTP actions");
-    return abort(`Unknown JS syscall: ${name}`);
+  const jsSyscall = (name, args) => {
+    const found = JS_SYSCALLS[name];
+    return found === undefined ? abort(`Unknown JS syscall: ${name}`) : host.part("fetch")[found](args);
   };
 
   // The error of a platform API that needs the host (spec 03 3.2).

@@ -244,16 +244,23 @@
 
   // --- what needs the host -------------------------------------------------------------------------------------
 
-  const fetch = async () => {
-    throw refusal("fetch()");
+  const fetch = async (input, init) => {
+    host.requireAction("fetch()");
+    return host.part("network").fetch(input, init);
   };
 
-  // As specified, the call itself returns; the refusal is an unhandled rejection that ends the function.
-  let nextTimer = 0;
-  const timer = (description) => (callback) => {
-    if (typeof callback === "string") unimplemented(`code string argument for ${description}`, "Timers");
-    Promise.reject(refusal(description));
-    return ++nextTimer;
+  const isInAction = () => state.executing && state.kind === "action";
+
+  // Elsewhere, as specified, the call itself returns; the refusal is an unhandled rejection that ends the function.
+  let refusedTimers = 0;
+  const timer = (name) => (callback, delay, ...args) => {
+    if (typeof callback === "string") unimplemented(`code string argument for ${name}`, "Timers");
+    if (isInAction()) return host.part("timers")[name](callback, delay, ...args);
+    Promise.reject(refusal(name));
+    return ++refusedTimers;
+  };
+  const clearTimer = (id) => {
+    if (isInAction()) host.part("timers").clear(id);
   };
 
   const unavailable = (name) =>
@@ -284,7 +291,7 @@
   const performance = new Performance();
   const globals = {
     AsyncLocalStorage, Crypto, FinalizationRegistry, Performance, SubtleCrypto, TextDecoder, TextEncoder, WeakRef,
-    clearInterval: () => {}, clearTimeout: () => {}, crypto, fetch, performance, process: { env }, self: globalThis,
+    clearInterval: clearTimer, clearTimeout: clearTimer, crypto, fetch, performance, process: { env }, self: globalThis,
     setInterval: timer("setInterval"), setTimeout: host.setTimeout,
   };
   for (const [name, value] of Object.entries(globals)) define(name, value);

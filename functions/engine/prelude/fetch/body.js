@@ -1,6 +1,6 @@
-// What Request and Response carry: bytes that were given whole, or a stream. Read once.
+// What Request and Response carry: bytes that were given whole, a stream, or a source that gives pieces. Read once.
 import { Blob, bytesOf } from "./blob.js";
-import { copyOf, decodeWithoutMark, encode, isBufferSource, join, streamOf } from "./bytes.js";
+import { copyOf, decodeWithoutMark, encode, isBufferSource, join, streamFrom, streamOf } from "./bytes.js";
 import { FormData } from "./form_data.js";
 import { readForm, writeForm } from "./multipart.js";
 
@@ -18,12 +18,20 @@ const collect = async (stream) => {
   }
 };
 
+// Without a stream in between: most bodies are read whole, by calls that load no streams.
+const drain = async (source) => {
+  const pieces = [];
+  for (let piece = await source.read(); piece !== null; piece = await source.read()) pieces.push(piece);
+  return join(pieces);
+};
+
 const isSearchParams = (value) => Object.prototype.toString.call(value) === "[object URLSearchParams]";
 const isStream = (value) => Object.prototype.toString.call(value) === "[object ReadableStream]";
 
 export class Body {
   #bytes; // until a stream is asked for
   #stream;
+  #source; // {read, end} of what is still to come, until a stream is asked for
   #used = false;
 
   constructor(bytes, stream, type) {
@@ -49,8 +57,14 @@ export class Body {
     return new Body(encode(value), undefined, `${type};charset=UTF-8`);
   }
 
+  static received(source) {
+    const body = new Body(undefined, undefined, null);
+    body.#source = source;
+    return body;
+  }
+
   get isEmpty() {
-    return this.#bytes === undefined && this.#stream === undefined;
+    return this.#bytes === undefined && this.#stream === undefined && this.#source === undefined;
   }
   get isUsed() {
     return this.#used || this.#stream?._disturbed === true;
@@ -60,12 +74,13 @@ export class Body {
   }
   // Bytes whose number is known before they are sent.
   get length() {
-    return this.#stream === undefined ? (this.#bytes ?? NO_BYTES).length : undefined;
+    return this.#stream ?? this.#source ? undefined : (this.#bytes ?? NO_BYTES).length;
   }
   get stream() {
     if (this.isEmpty) return null;
     if (this.#stream === undefined) {
-      this.#stream = streamOf(this.#used ? NO_BYTES : this.#bytes);
+      const isFresh = this.#source !== undefined && !this.#used;
+      this.#stream = isFresh ? streamFrom(this.#source) : streamOf(this.#used ? NO_BYTES : this.#bytes);
       if (this.#used) collect(this.#stream);
     }
     return this.#stream;
@@ -76,7 +91,7 @@ export class Body {
     if (this.isUnusable) throw new TypeError("Body is unusable: Body has already been read");
     if (this.#stream !== undefined) return collect(this.#stream);
     this.#used = true;
-    return this.#bytes;
+    return this.#source === undefined ? this.#bytes : drain(this.#source);
   }
 
   // The content moves to another owner; this one counts as read.
@@ -91,8 +106,8 @@ export class Body {
   // Two owners of the same content.
   fork() {
     if (this.isUnusable) throw new TypeError("Body has already been consumed.");
-    if (this.#stream === undefined) return new Body(this.#bytes, undefined, this.type);
-    const [mine, theirs] = this.#stream.tee();
+    if (this.#stream === undefined && this.#source === undefined) return new Body(this.#bytes, undefined, this.type);
+    const [mine, theirs] = this.stream.tee();
     this.#stream = mine;
     return new Body(undefined, theirs, this.type);
   }

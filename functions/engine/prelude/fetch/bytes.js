@@ -47,6 +47,18 @@ export const requireArguments = (constructor, counts) => {
   }
 };
 
+// A stream over what a source gives, asked for no sooner than somebody reads.
+export const streamFrom = (source) => {
+  const { ReadableStream } = host.part("streams");
+  const pull = async (controller) => {
+    const piece = await source.read();
+    if (piece !== null) return controller.enqueue(piece);
+    controller.close();
+    return controller.byobRequest?.respond(0);
+  };
+  return new ReadableStream({ type: "bytes", pull, cancel: (reason) => source.end(reason) });
+};
+
 // A stream over bytes that are there, in pieces small enough for a slow consumer.
 const PIECE_BYTES = 65536;
 

@@ -83,15 +83,15 @@ export class Request {
     return copy;
   }
 
-  static bodyOf(request) {
-    return request.#body;
+  static partsOf(request) {
+    return { body: request.#body, redirect: request.#redirect };
   }
 }
 
-// What a request carries, for those who send it.
-export const { bodyOf } = Request;
-delete Request.bodyOf;
-defineBodyMembers(Request, bodyOf);
+// What user code cannot see of a request, for those who send it.
+export const { partsOf } = Request;
+delete Request.partsOf;
+defineBodyMembers(Request, (request) => partsOf(request).body);
 named("Request", Request);
 
 // Not there (spec 03 3.2).

@@ -13,6 +13,8 @@ export class Response {
   #status;
   #statusText;
   #type = "default";
+  #redirected = false;
+  #url = "";
 
   constructor(body = null, init = {}) {
     if (init !== null && typeof init !== "object") throw new TypeError("Response: the options must be an object");
@@ -38,7 +40,7 @@ export class Response {
     return this.#status >= 200 && this.#status <= 299;
   }
   get redirected() {
-    return false;
+    return this.#redirected;
   }
   get status() {
     return this.#status;
@@ -50,7 +52,7 @@ export class Response {
     return this.#type;
   }
   get url() {
-    return "";
+    return this.#url;
   }
 
   clone() {
@@ -60,6 +62,8 @@ export class Response {
     copy.#status = this.#status;
     copy.#statusText = this.#statusText;
     copy.#type = this.#type;
+    copy.#redirected = this.#redirected;
+    copy.#url = this.#url;
     return copy;
   }
 
@@ -90,10 +94,25 @@ export class Response {
   static bodyOf(response) {
     return response.#body;
   }
+
+  // What came over the network; whatever its status, nobody checks it again.
+  static received({ status, statusText, headers, url, redirected }, source) {
+    const response = new Response();
+    response.#status = status;
+    response.#statusText = statusText;
+    response.#headers = new Headers(headers);
+    freeze(response.#headers);
+    response.#type = "basic";
+    response.#redirected = redirected;
+    response.#url = url.replace(/#.*$/, "");
+    if (source !== null) response.#body = Body.received(source);
+    return response;
+  }
 }
 
-// What a response carries, for those who send it.
-export const { bodyOf } = Response;
+// What a response carries, for those who send it, and the way one comes to be that was sent to us.
+export const { bodyOf, received } = Response;
 delete Response.bodyOf;
+delete Response.received;
 defineBodyMembers(Response, bodyOf);
 named("Response", Response);

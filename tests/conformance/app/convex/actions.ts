@@ -51,6 +51,49 @@ export const loads = action({
   },
 });
 
+export const waits = action({
+  args: { ms: v.number() },
+  handler: async (_ctx, { ms }) => {
+    const ran: string[] = [];
+    const started = Date.now();
+    setTimeout(() => ran.push("timer"), ms / 2);
+    const interval = setInterval(() => ran.push("tick"), ms / 4);
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    clearInterval(interval);
+    return { isLate: Date.now() - started >= ms - 1, timers: ran.filter((what) => what === "timer").length, ticked: ran.includes("tick") };
+  },
+});
+
+export const fetches = action({
+  args: { url: v.string(), body: v.union(v.string(), v.null()) },
+  handler: async (_ctx, { url, body }) => {
+    const answer = await fetch(url, body === null ? {} : { method: "PUT", body });
+    return { status: answer.status, text: await answer.text(), type: answer.headers.get("content-type") };
+  },
+});
+
+export const stores = action({
+  args: { text: v.string() },
+  handler: async (ctx, { text }) => {
+    const id = await ctx.storage.store(new Blob([text], { type: "text/plain" }));
+    const url = await ctx.storage.getUrl(id);
+    const served = await (await fetch(url!)).text();
+    const read = await ctx.storage.get(id);
+    const metadata = await ctx.storage.getMetadata(id);
+    await ctx.storage.delete(id);
+    const uploadUrl = await ctx.storage.generateUploadUrl();
+    const uploaded = await (await fetch(uploadUrl, { method: "POST", body: text })).json();
+    return {
+      served: served === text,
+      read: (await read!.text()) === text,
+      type: read!.type,
+      size: metadata!.size,
+      gone: (await ctx.storage.get(id)) === null && (await ctx.storage.getUrl(id)) === null,
+      uploaded: (await (await ctx.storage.get(uploaded.storageId))!.text()) === text,
+    };
+  },
+});
+
 export const schedulesItself = mutation({
   args: { name: v.string() },
   handler: async (ctx, { name }) => ctx.scheduler.runAfter(0, internal.actions.inner, { name }),

@@ -1,0 +1,127 @@
+"""One HTTP action between the gateway, which asks, and JavaScript, which reads and writes (spec 03 5.4).
+
+Each side waits for the other: a piece that JavaScript writes is kept until the gateway takes it, and there is
+one at a time. When the client has gone nobody takes anything any more, and JavaScript is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from functions import errors, syscall_arguments
+from functions.http_action import HttpActionRequest
+from functions.outcome import LogLines
+from log.limits import HTTP_ACTION_PIECE_BYTES, HTTP_ACTION_RESPONSE_BYTES_MAX
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TOO_LARGE = "HttpResponseTooLarge: HTTP actions support responses up to 20 MiB"
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """What is sent before the body; `body` is all of it when it was known at once."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | None
+
+
+class HttpExchange:
+    """`head` and `take` are the gateway's side, `perform` is JavaScript's; `end` when its run is over."""
+
+    def __init__(self, request: HttpActionRequest) -> None:
+        self._unread = memoryview(request.body if request.has_body else b"")
+        self.logs = LogLines()  # of the run, once it is there
+        self._head: asyncio.Future[ResponseHead | None] = asyncio.get_running_loop().create_future()
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        self._gone = asyncio.Event()
+        self._bytes_written = 0
+
+    # --- the gateway's side -------------------------------------------------------------------------
+
+    async def head(self) -> ResponseHead | None:
+        """The head of the response; None when the run ended without one."""
+        return await asyncio.shield(self._head)
+
+    async def take(self) -> bytes | None:
+        """The next piece of the body, None at its end."""
+        return await self._pieces.get()
+
+    def leave(self) -> None:
+        """The client has gone."""
+        self._gone.set()
+        if not self._pieces.empty():
+            self._pieces.get_nowait()  # whoever waits to write goes on, and is told
+
+    async def end(self) -> None:
+        """JavaScript is over."""
+        if not self._head.done():
+            self._head.set_result(None)
+        if not self._gone.is_set():
+            await self._pieces.put(None)
+
+    # --- JavaScript's side --------------------------------------------------------------------------
+
+    async def perform(self, name: str, arguments: dict[str, Any]) -> bytes:
+        return await _HANDLERS[name](self, arguments)
+
+    async def _read(self, _arguments: dict[str, Any]) -> bytes:
+        piece, self._unread = self._unread[:HTTP_ACTION_PIECE_BYTES], self._unread[HTTP_ACTION_PIECE_BYTES:]
+        return b'"' + b64encode(piece) + b'"' if piece else b"null"
+
+    async def _wait_gone(self, _arguments: dict[str, Any]) -> bytes:
+        await self._gone.wait()
+        return b"null"
+
+    async def _set_head(self, arguments: dict[str, Any]) -> bytes:
+        status = syscall_arguments.whole_number(arguments, "status", "Response")
+        piece = syscall_arguments.optional_text(arguments, "piece", "Response")
+        pairs = arguments.get("headerPairs")
+        if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs) or self._head.done():
+            raise errors.invalid_argument("headerPairs", "Response", "expected pairs of strings, once")
+        if not 200 <= status <= 599:
+            raise errors.invalid_argument("status", "Response", "expected a status from 200 to 599")
+        body = _decoded(piece) if piece is not None else None
+        self._head.set_result(ResponseHead(status, tuple((name, value) for name, value in pairs), body))
+        return b"null"
+
+    async def _write(self, arguments: dict[str, Any]) -> bytes:
+        """Whether there will be use for more. A piece that crosses the limit is left out."""
+        piece = _decoded(syscall_arguments.text(arguments, "piece", "Response"))
+        if self._bytes_written + len(piece) > HTTP_ACTION_RESPONSE_BYTES_MAX:
+            self.logs.add("ERROR", [_TOO_LARGE])
+            return b"true"
+        self._bytes_written += len(piece)
+        if piece and not self._gone.is_set():
+            await self._pieces.put(piece)
+        return b"false" if self._gone.is_set() else b"true"
+
+
+_HANDLERS: dict[str, Callable[[HttpExchange, dict[str, Any]], Awaitable[bytes]]] = {
+    "host/requestRead": HttpExchange._read,
+    "host/requestGone": HttpExchange._wait_gone,
+    "host/responseHead": HttpExchange._set_head,
+    "host/responseWrite": HttpExchange._write,
+}
+EXCHANGE_CALLS = frozenset(_HANDLERS)
+
+
+def _is_pair(pair: Any) -> bool:
+    """The package's Headers let nothing else pass; a head made by hand may not end its line, or our own."""
+    if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
+        return False
+    name, value = pair
+    return bool(_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value))
+
+
+def _decoded(piece: str) -> bytes:
+    try:
+        return b64decode(piece, validate=True)
+    except ValueError as failure:
+        raise errors.invalid_argument("piece", "Response", "expected base64") from failure

@@ -1,0 +1,83 @@
+"""Requests of HTTP actions as JavaScript gets them, and how such a call is entered (spec 03 5.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from functions.action import ActionContext, PreparedAction
+from functions.call_checks import Invocation
+from functions.catalog import Catalog
+from functions.images import Images
+from functions.isolate import CallRequest
+from functions.path import FunctionPath
+from functions.snapshot import SnapshotReader
+from log import limits
+from log.identity import Identity
+
+HTTP_MODULE = "http.js"
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
+NO_ROUTE = b"false"
+"""What the run of a request returns that no route takes; its response is the host's."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpActionRequest:
+    """One request, read whole. `identity_error` is (code, text) when its Authorization names nobody: only
+    who asks for the identity hears of it (spec 01 2.7)."""
+
+    method: str
+    url: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    identity_kind: str
+    identity_attributes: bytes | None
+    identity_error: tuple[str, str] | None
+    request_id: str
+
+    @property
+    def has_body(self) -> bool:
+        return self.method not in _WITHOUT_BODY and bool(self.body)
+
+    @property
+    def json(self) -> bytes:
+        """The argument of `router.runRequest`. The body stays here and is asked for."""
+        stream_id = "request" if self.has_body else None
+        facts = {"method": self.method, "url": self.url, "path": self.path, "headerPairs": self.headers}
+        return orjson.dumps({**facts, "streamId": stream_id, "signal": "request"})
+
+
+def prepare_http_action(
+    images: Images,
+    catalog: Catalog,
+    snapshot: SnapshotReader,
+    request: HttpActionRequest,
+    deployment: dict[str, Any],
+    seed: bytes,
+    now_ms: float,
+) -> PreparedAction | None:
+    """The call of the app's router; None when the app has none."""
+    if HTTP_MODULE not in catalog.modules:
+        return None
+    path = FunctionPath(HTTP_MODULE, "default")
+    call = Invocation(
+        path=path,
+        udf_type="HttpAction",
+        args=b"",
+        identity=Identity(request.identity_kind, request.identity_attributes),
+        request_id=request.request_id,
+        may_call_internal=True,
+    )
+    entry = CallRequest(
+        operation="http",
+        target=(HTTP_MODULE, "default", "action"),
+        args_json=request.json,
+        now_ms=now_ms,
+        seed=seed,
+        user_seconds_max=limits.ACTION_SECONDS_MAX,
+    )
+    context = ActionContext(call, deployment, request.identity_error)
+    return PreparedAction(context, None, catalog, images.image_of(catalog, snapshot), entry)

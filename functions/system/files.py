@@ -1,0 +1,177 @@
+"""Stored files as rows: written, found, shown and deleted in transactions (spec 03 2.8, 5.3; design D13).
+
+A file is a row of `_file_storage` that names a blob. The blob is durable BEFORE the row is written
+(`log/blob_store.py`), so a committed row is never without its bytes; a deleted row leaves them behind, and
+whoever collects garbage asks `blobs_in_use`. Two files may share a blob, as equal bytes do.
+
+A file has two names: the id of its row, which user code keeps, and a random UUID, which its URL holds and
+which therefore is as good as a key. Both are accepted wherever a storage id is asked for.
+
+System calls of queries and mutations come through `functions/storage_calls.py`, uploads and downloads as the
+operations at the end; actions may call the same functions over a transaction of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from functions.catalog import BACKFILLED, ENABLED
+from functions.errors import invalid_argument
+from functions.transaction import Transaction
+from log import values
+from log.blob_store import BlobStore, StoredBlob
+from log.file_errors import invalid_storage_id, storage_id_not_found, storage_id_of_another_table
+from log.ids import InvalidId, decode_id
+from log.keys import encode_item
+from log.limits import UPLOAD_TOKEN_SECONDS_MAX
+from log.secrets import issue_upload_token
+
+if TYPE_CHECKING:
+    from functions.system.operation import SystemContext
+
+FILES = "_file_storage"
+BY_STORAGE_ID, BY_STORAGE_KEY = "by_storage_id", "by_storage_key"
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NANOSECONDS = 1_000_000_000
+
+FileRow = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FileAccess:
+    """What files need beside a transaction. `blobs` None: whoever runs has no data folder, so that bytes can
+    be neither read nor stored."""
+
+    cloud_origin: str
+    instance_secret: bytes = field(repr=False)
+    blobs: BlobStore | None = None
+
+
+# --- what functions may do ----------------------------------------------------------------------------
+
+
+def create_upload_url(access: FileAccess, now_ns: int) -> str:
+    """Where whoever has it may upload files for an hour. Equal for equal times, so that a replay agrees."""
+    expires_seconds = now_ns // _NANOSECONDS + UPLOAD_TOKEN_SECONDS_MAX
+    token = issue_upload_token(access.instance_secret, expires_seconds)
+    return f"{access.cloud_origin}/api/storage/upload?token={token}"
+
+
+def insert_file(
+    transaction: Transaction, blob: StoredBlob, content_type: str | None, storage_id: str | None = None
+) -> str:
+    """A file of this durable blob; returns the id of its row. `storage_id`: its UUID, if it has one."""
+    if storage_id is None:
+        storage_id = str(uuid.UUID(bytes=transaction.random_bytes(16), version=4))
+    fields = {
+        "storageId": storage_id,
+        "storageKey": blob.key,
+        "sha256": blob.sha256,
+        "size": blob.size_bytes,
+        "contentType": content_type or None,
+    }
+    return transaction.insert(FILES, fields)
+
+
+def get_url(transaction: Transaction, access: FileAccess, storage_id: Any) -> str | None:
+    row = find_file(transaction, storage_id, "storage.getUrl")
+    return f"{access.cloud_origin}/api/storage/{row['storageId']}" if row is not None else None
+
+
+def get_metadata(transaction: Transaction, storage_id: Any) -> dict[str, Any] | None:
+    """The deprecated view: hexadecimal digest, UUID, size as a number of JavaScript."""
+    row = find_file(transaction, storage_id, "storage.getMetadata")
+    if row is None:
+        return None
+    return {
+        "storageId": row["storageId"],
+        "sha256": row["sha256"].hex(),
+        "size": float(row["size"]),
+        "contentType": row["contentType"],
+    }
+
+
+def delete_file(transaction: Transaction, storage_id: Any) -> None:
+    """The row goes with the transaction; its bytes when nobody has asked for them for a while."""
+    row = find_file(transaction, storage_id, "storage.delete")
+    if row is None:
+        raise storage_id_not_found(storage_id)
+    transaction.delete(transaction.catalog.tables[FILES], row["_id"])
+
+
+def find_file(transaction: Transaction, storage_id: Any, method: str) -> FileRow | None:
+    """The row with this id or UUID; what can be neither is refused. `method` is named in the refusal."""
+    if not isinstance(storage_id, str):
+        raise invalid_argument("storageId", method, "must be a string")
+    table = transaction.catalog.tables[FILES]
+    try:
+        number = decode_id(storage_id).table_number
+    except InvalidId:
+        if not is_uuid(storage_id.lower()):
+            raise invalid_storage_id(storage_id, method) from None
+        return transaction.first(table, BY_STORAGE_ID, encode_item(storage_id.lower()))
+    if number != table.number:
+        raise storage_id_of_another_table()
+    row = transaction.get(table, storage_id)
+    return values.loads_canonical(row.document) if row is not None else None  # type: ignore[return-value]
+
+
+def user_view(_transaction: Transaction, row: FileRow) -> dict[str, Any]:
+    """The row of `_storage` that user code sees (spec 03 5.3)."""
+    return {
+        "_id": row["_id"],
+        "_creationTime": row["_creationTime"],
+        "sha256": base64.b64encode(row["sha256"]).decode(),
+        "size": float(row["size"]),
+        "contentType": row["contentType"],
+    }
+
+
+def is_uuid(text: str) -> bool:
+    """In the one form that URLs and rows hold: lower case, with hyphens."""
+    return _UUID.fullmatch(text) is not None
+
+
+# --- garbage ------------------------------------------------------------------------------------------
+
+
+def blobs_in_use(transaction: Transaction, keys: Sequence[str]) -> set[str]:
+    """Those of the blobs that a file names; all of them while the index that knows is still being filled."""
+    table = transaction.catalog.tables[FILES]
+    index = table.index(BY_STORAGE_KEY)
+    if index is None or index.state not in (BACKFILLED, ENABLED):
+        return set(keys)
+    return {key for key in keys if transaction.first(table, BY_STORAGE_KEY, encode_item(key)) is not None}
+
+
+# --- operations of the gateway ------------------------------------------------------------------------
+
+
+def store_file(
+    transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
+) -> dict[str, str]:
+    """Insert the row of an uploaded blob. The UUID in the body is fresh, so asking again changes nothing."""
+    table = transaction.catalog.tables[FILES]
+    row = transaction.first(table, BY_STORAGE_ID, encode_item(body["storageId"]))
+    if row is not None:
+        return {"storageId": row["_id"]}
+    blob = StoredBlob(body["storageKey"], bytes.fromhex(body["sha256"]), body["size"])
+    return {"storageId": insert_file(transaction, blob, body["contentType"], body["storageId"])}
+
+
+def locate_file(
+    transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
+) -> dict[str, Any] | None:
+    """What the gateway must know to send a file; None: there is no such file (any more)."""
+    table = transaction.catalog.tables[FILES]
+    row = transaction.first(table, BY_STORAGE_ID, encode_item(body["storageId"]))
+    if row is None:
+        return None
+    shown = {name: row[name] for name in ("storageKey", "size", "contentType")}
+    return {**shown, "sha256": row["sha256"].hex()}

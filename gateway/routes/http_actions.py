@@ -1,0 +1,195 @@
+"""Requests for the app's own HTTP actions: on the site port, and below /http of the API port (spec 01 2.7).
+
+Plain ASGI, because responses stream and user code answers everything, preflights and errors included. A
+client that goes away is noticed at once; the function may go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from gateway.backend import (
+    FunctionCall,
+    FunctionOutcome,
+    HttpActionAnswer,
+    HttpActionCall,
+    HttpPieces,
+    Unanswered,
+)
+from gateway.core import GatewayCore
+from gateway.http import JSON, TEXT, Headers, HttpRequest, Receive, Scope, Send, answer, read_body
+from gateway.status import function_error_text, http_answer
+from log.errors import BackendError
+from log.identity import UNKNOWN, Identity
+from log.limits import HTTP_ACTION_REQUEST_BYTES_MAX
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NO_MODULE = b"This Convex deployment does not have HTTP actions enabled."
+_NO_ROUTE = b"No matching routes found"
+_OURS = frozenset({b"connection", b"transfer-encoding"})
+
+
+class HttpActionRoutes:
+    """An ASGI application. Below `/http` the prefix is taken off what user code sees."""
+
+    def __init__(self, core: GatewayCore, prefix: str = "") -> None:
+        self._core, self._prefix = core, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = HttpRequest(scope)
+        if request.method not in _METHODS:
+            await answer(send, 405, b"", [TEXT])
+            return
+        try:
+            body = await read_body(receive, HTTP_ACTION_REQUEST_BYTES_MAX)
+        except BackendError as refusal:  # too large, or nobody is there to hear it
+            await answer(send, 413, http_answer(refusal)[1], [JSON])
+            return
+        try:
+            call = await self._call_of(scope, request, body)
+            answered = await self._core.backend.run_http_action(call)
+        except BackendError as refusal:
+            status, text = http_answer(refusal)
+            await answer(send, status, text, [JSON])
+            return
+        if isinstance(answered, HttpActionAnswer):
+            await self._send(call, answered, receive, send)
+        else:
+            await self._answer_without(call, *answered, send)
+
+    async def _call_of(self, scope: Scope, request: HttpRequest, body: bytes) -> HttpActionCall:
+        path = scope["raw_path"].partition(b"?")[0].decode("latin-1").removeprefix(self._prefix) or "/"
+        query = request.query_string.decode("latin-1")
+        host = request.header(b"host") or "localhost"
+        identity, identity_error = await self._identify(request)
+        return HttpActionCall(
+            method=request.method,
+            url=f"{_scheme(request)}://{host}{path}{'?' if query else ''}{query}",
+            path=path,
+            headers=tuple(
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+            ),
+            body=body,
+            identity=identity,
+            identity_error=identity_error,
+            request_id=request.request_id,
+        )
+
+    async def _identify(self, request: HttpRequest) -> tuple[Identity, tuple[str, str] | None]:
+        """A foreign Authorization is user code's business, until it asks who calls."""
+        try:
+            return await self._core.identify(request), None
+        except BackendError as refusal:
+            return UNKNOWN, (refusal.code, refusal.message)
+
+    # --- responses ----------------------------------------------------------------------------------
+
+    async def _send(
+        self, call: HttpActionCall, answered: HttpActionAnswer, receive: Receive, send: Send
+    ) -> None:
+        has_body = call.method != "HEAD"
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answered.headers
+        ]
+        await send({"type": "http.response.start", "status": answered.status, "headers": _sendable(headers)})
+        if isinstance(answered.body, bytes):
+            await send({"type": "http.response.body", "body": answered.body if has_body else b""})
+            outcome = answered.outcome
+        else:
+            outcome = await self._send_pieces(answered.body, has_body, receive, send)
+        self._tell(call, outcome, answered.status)
+
+    async def _send_pieces(
+        self, pieces: HttpPieces, has_body: bool, receive: Receive, send: Send
+    ) -> FunctionOutcome | None:
+        """How the run ended; None when the client had gone before."""
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            while True:
+                read = asyncio.ensure_future(pieces.read())
+                await asyncio.wait({read, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if not read.done():
+                    read.cancel()
+                    pieces.leave()
+                    return None
+                piece = read.result()
+                if not isinstance(piece, bytes):
+                    if piece.error is None:
+                        await send({"type": "http.response.body", "body": b""})
+                    return piece  # a failed run leaves the response unfinished: the connection ends
+                if has_body:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        finally:
+            gone.cancel()
+
+    async def _answer_without(
+        self, call: HttpActionCall, why: Unanswered, outcome: FunctionOutcome | None, send: Send
+    ) -> None:
+        if why is Unanswered.FAILED:
+            assert outcome is not None, "a run that failed has an outcome"
+            body = self._failure(call.request_id, outcome)
+            await answer(send, 500, body, [JSON])
+            self._tell(call, outcome, 500)
+            return
+        await answer(send, 404, _NO_MODULE if why is Unanswered.NO_MODULE else _NO_ROUTE, [TEXT])
+
+    def _failure(self, request_id: str, outcome: FunctionOutcome) -> bytes:
+        """What a client reads of a function that failed before it answered (spec 03 3.7)."""
+        redact = self._core.settings.redact_errors
+        trace = outcome.error.message if outcome.error is not None else "The function returned no response.\n"
+        code = function_error_text(request_id, "", redact=True)
+        if redact:
+            fields: dict[str, Any] = {"code": code}
+        else:
+            fields = {"code": f"{code}: {trace.partition(chr(10))[0]}", "trace": trace.rstrip("\n")}
+        text = orjson.dumps(fields)
+        data = outcome.error.data if outcome.error is not None else None
+        return text if data is None else text[:-1] + b',"data":' + data + b"}"
+
+    def _tell(self, call: HttpActionCall, outcome: FunctionOutcome | None, status: int) -> None:
+        """The log of functions knows HTTP actions by their method and path (spec 01 2.9)."""
+        if outcome is None:
+            return
+        called = FunctionCall(
+            path=f"{call.method} {call.path}",
+            args=b"[]",
+            identity=call.identity,
+            request_id=call.request_id,
+            caller="HttpEndpoint",
+        )
+        told = replace(outcome, udf_type="HttpAction")
+        self._core.function_log.add(called, told, "HttpAction", time.time(), http_status=status)
+
+
+def _scheme(request: HttpRequest) -> str:
+    """As the client spoke to the outermost proxy."""
+    forwarded = request.header(b"x-forwarded-proto")
+    if forwarded is None:
+        parts = (request.header(b"forwarded") or "").replace(",", ";").split(";")
+        named = [part.strip()[len("proto=") :] for part in parts if part.strip().lower().startswith("proto=")]
+        forwarded = named[0].strip('"') if named else None
+    return forwarded if forwarded in ("http", "https") else "http"
+
+
+def _sendable(headers: Headers) -> Headers:
+    """Without what only the server may say."""
+    return [(name, value) for name, value in headers if name not in _OURS]
+
+
+async def _disconnected(receive: Receive) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        while (await receive())["type"] != "http.disconnect":
+            pass
