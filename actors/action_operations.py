@@ -23,7 +23,8 @@ from actors.fetch import Fetches, HttpTransport
 from actors.http_exchange import EXCHANGE_CALLS, HttpExchange
 from functions import errors, scheduled_jobs
 from functions.action import ActionContext
-from functions.call_checks import argument_array, callee_path
+from functions.call_checks import argument_array
+from functions.function_handles import callee_path, create_handle, named_path
 from functions.isolate import AnswerError
 from functions.system.files import FileAccess
 from functions.transaction import Transaction
@@ -92,15 +93,15 @@ class ActionOperations:
     # --- functions ----------------------------------------------------------------------------------
 
     async def run_query(self, arguments: dict[str, Any]) -> bytes | AnswerError:
-        return await self._run_elsewhere("Query", self._call("Query", arguments, "runQuery"))
+        return await self._run_elsewhere("Query", await self._call("Query", arguments, "runQuery"))
 
     async def run_mutation(self, arguments: dict[str, Any]) -> bytes | AnswerError:
-        return await self._run_elsewhere("Mutation", self._call("Mutation", arguments, "runMutation"))
+        return await self._run_elsewhere("Mutation", await self._call("Mutation", arguments, "runMutation"))
 
     async def run_action(self, arguments: dict[str, Any]) -> bytes | AnswerError:
         if self.depth + 1 > ACTION_DEPTH_MAX:
             raise errors.call_depth_exceeded()
-        call = self._call("Action", arguments, "runAction")
+        call = await self._call("Action", arguments, "runAction")
         ended = await self.services.run_action(call, self.depth + 1)
         for path, fields in ended.calls:
             self._told(path, fields)
@@ -111,12 +112,18 @@ class ActionOperations:
         fields = await self.services.executors.ask("run", wire_call(call), None, may_repeat=may_repeat)
         return self._answer(call.path, fields)
 
-    def _call(self, udf_type: str, arguments: dict[str, Any], method: str) -> RunCall:
+    async def _call(self, udf_type: str, arguments: dict[str, Any], method: str) -> RunCall:
         """Whatever an action names it may call: visibility is for those outside (spec 03 1.6)."""
+        if arguments.get("functionHandle") is None:
+            path = named_path(arguments, method)
+        else:
+            path = await self.services.transactions.read(
+                lambda transaction: callee_path(transaction, arguments, method)
+            )
         identity = self.context.identity
         return RunCall(
             udf_type=udf_type,
-            path=callee_path(arguments, method).canonical,
+            path=path.canonical,
             component="",
             args=argument_array(arguments.get("args")),
             identity_kind=identity.kind,
@@ -140,17 +147,19 @@ class ActionOperations:
         if len(self.calls) < ACTION_CALLS_TOLD_MAX:
             self.calls.append((path, without_results(fields)))
 
+    async def create_handle(self, arguments: dict[str, Any]) -> bytes:
+        handle = await self.services.transactions.read(
+            lambda transaction: create_handle(transaction, arguments)
+        )
+        return orjson.dumps(handle)
+
     # --- scheduling ---------------------------------------------------------------------------------
 
     async def schedule(self, arguments: dict[str, Any]) -> bytes:
-        if arguments.get("reference") is not None or arguments.get("functionHandle") is not None:
-            raise not_supported_yet("Scheduling component functions and function handles")
-        path, job_arguments, at_seconds = scheduled_jobs.parse_schedule(arguments)
-
         def work(transaction: Transaction) -> bytes:
-            parent = self.context.job_id
-            job_id = scheduled_jobs.schedule(transaction, path, job_arguments, at_seconds, parent)
-            return orjson.dumps(job_id)
+            path = callee_path(transaction, arguments, "scheduler")
+            args, at_seconds, parent = arguments.get("args"), arguments.get("ts"), self.context.job_id
+            return orjson.dumps(scheduled_jobs.schedule(transaction, path, args, at_seconds, parent))
 
         return await self.services.transactions.transact("_system/schedule", work)
 
@@ -196,6 +205,7 @@ _HANDLERS: dict[str, Handler] = {
     "1.0/actions/action": ActionOperations.run_action,
     "1.0/actions/schedule": ActionOperations.schedule,
     "1.0/actions/cancel_job": ActionOperations.cancel,
+    "1.0/createFunctionHandle": ActionOperations.create_handle,
     "host/sleep": ActionOperations.sleep,
     "host/fetch": ActionOperations.fetch,
     "host/fetchWrite": ActionOperations.write_to_fetch,
@@ -204,7 +214,6 @@ _HANDLERS: dict[str, Handler] = {
 
 NOT_BUILT = {
     "1.0/actions/vectorSearch": "vector search",
-    "1.0/createFunctionHandle": "createFunctionHandle",
     "1.0/auditLog": "audit logging",
 }
 """Calls of the package that have no implementation yet, and what a user knows them as (docs/status.md)."""

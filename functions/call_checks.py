@@ -12,7 +12,7 @@ import orjson
 
 from functions import errors
 from functions.catalog import AnalysedFunction, Catalog
-from functions.path import FunctionPath, parse_function_path
+from functions.path import FunctionPath
 from functions.validators import args_error
 from log import limits, values
 from log.commit_ts import holds_placeholder
@@ -112,17 +112,6 @@ def checked_result(
     if error is not None:
         raise Refused(f"ReturnsValidationError: {error}")
     return result
-
-
-def callee_path(args: dict[str, Any], method: str) -> FunctionPath:
-    """The function that a call of `method` names."""
-    if args.get("reference") is not None or args.get("functionHandle") is not None:
-        raise not_supported_yet("Calling component functions and function handles")
-    if args.get("name") is None:
-        raise errors.invalid_argument(None, method, "Missing required argument 'name'")
-    if not isinstance(args["name"], str):
-        raise errors.invalid_argument("name", method, "must be a string")
-    return parse_function_path(args["name"])
 
 
 def argument_array(args: Any) -> bytes:

@@ -331,3 +331,12 @@ def too_many_concurrent_actions(running: int) -> BackendError:
         f"Too many concurrent requests. Your backend is limited to {running} concurrent actions. "
         "If you need more resources, please contact support.",
     )
+
+
+def function_handle_not_found() -> BackendError:
+    return bad_request("FunctionHandleNotFound", "Function handle not found")
+
+
+def unresolved_function(display_path: str) -> BackendError:
+    name = display_path.replace("/", ".").replace(":", ".")
+    return bad_request("InvalidReference", f"Couldn't resolve api.{name}")

@@ -20,12 +20,12 @@ from functions.call_checks import (
     Invocation,
     Refused,
     argument_array,
-    callee_path,
     checked_args,
     checked_result,
     resolve,
 )
 from functions.catalog import AnalysedFunction
+from functions.function_handles import callee_path
 from functions.images import Images
 from functions.isolate import (
     AnswerError,
@@ -57,7 +57,7 @@ from functions.syscalls import (
 from functions.system.files import FileAccess
 from functions.transaction import Transaction
 from log import limits
-from log.errors import CATCHABLE_KINDS, BackendError, ErrorKind, not_supported_yet
+from log.errors import CATCHABLE_KINDS, BackendError, ErrorKind
 
 _KINDS = {"Query": "query", "Mutation": "mutation"}
 _CALLEE_TYPES = {"query": "Query", "mutation": "Mutation", "snapshotQuery": "SnapshotQuery"}
@@ -239,15 +239,15 @@ class Runner:
         """Run the callee as a sub-transaction: its writes vanish when it fails, its reads stay."""
         caller = parent.context
         callee_type = syscall_arguments.one_of(args, "udfType", _CALLEE_TYPES, "runUdf")
-        if callee_type == "SnapshotQuery":
-            raise not_supported_yet("runQuery with useStaleSnapshot")
-        if callee_type == "Mutation" and caller.udf_type == "Query":
+        if callee_type != "Query" and caller.udf_type == "Query":
             raise errors.invalid_function_call(callee_type, caller.udf_type)
         if caller.depth + 1 > limits.NESTED_CALL_DEPTH_MAX:
             raise errors.call_depth_exceeded()
         transaction = caller.transaction
+        if callee_type == "SnapshotQuery":
+            transaction, callee_type = _beginning_of(transaction), "Query"
         call = Invocation(
-            path=callee_path(args, "runUdf"),
+            path=callee_path(transaction, args, "runUdf"),
             udf_type=callee_type,
             args=argument_array(args.get("args")),
             identity=caller.identity,
@@ -263,6 +263,7 @@ class Runner:
         parent.nested_count += 1
         context = replace(
             caller,
+            transaction=transaction,
             path=call.path,
             udf_type=callee_type,
             depth=caller.depth + 1,
@@ -314,3 +315,14 @@ class _StackKilled(BackendError):
     def __init__(self, error: JsError) -> None:
         super().__init__(ErrorKind.OPERATIONAL, "FunctionStackKilled", error.message)
         self.error = error
+
+
+def _beginning_of(transaction: Transaction) -> Transaction:
+    """What the mutation began with, for a query whose reads nobody compares (spec 03 2.5)."""
+    return Transaction(
+        transaction.snapshot,
+        transaction.catalog_at_begin,
+        now_ms=transaction.now_ns / 1e6,
+        random_bytes=transaction.random_bytes,
+        is_read_only=True,
+    )

@@ -140,15 +140,6 @@ def user_view(transaction: Transaction, job: dict[str, Any]) -> dict[str, Any]:
     return view
 
 
-def parse_schedule(args: dict[str, Any]) -> tuple[FunctionPath, Any, Any]:
-    """The function, arguments and time of a `1.0/schedule` call."""
-    if args.get("name") is None:
-        raise errors.invalid_argument(None, "scheduler", "Missing required argument 'name'")
-    if not isinstance(args["name"], str):
-        raise errors.invalid_argument("name", "scheduler", "must be a string")
-    return parse_function_path(args["name"]), args.get("args"), args.get("ts")
-
-
 def _check_function(transaction: Transaction, path: FunctionPath) -> None:
     module = transaction.catalog.modules.get(path.module)
     if module is None:

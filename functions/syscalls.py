@@ -16,6 +16,7 @@ import orjson
 from functions import errors, scheduled_jobs
 from functions import syscall_arguments as arguments
 from functions.catalog import Table
+from functions.function_handles import callee_path, create_handle
 from functions.isolate import AnswerError
 from functions.outcome import LogLines
 from functions.pages import CursorCodec, PageRequest, read_page
@@ -275,10 +276,11 @@ def _object_argument(args: dict[str, Any], method: str) -> dict[str, Any]:
 
 
 def _schedule(context: CallContext, args: dict[str, Any]) -> bytes:
-    if args.get("reference") is not None or args.get("functionHandle") is not None:
-        raise not_supported_yet("Scheduling component functions and function handles")
-    asked = scheduled_jobs.parse_schedule(args)
-    return orjson.dumps(scheduled_jobs.schedule(context.transaction, *asked, context.job_id))
+    path = callee_path(context.transaction, args, "scheduler")
+    at_seconds, parent = args.get("ts"), context.job_id
+    return orjson.dumps(
+        scheduled_jobs.schedule(context.transaction, path, args.get("args"), at_seconds, parent)
+    )
 
 
 def _cancel_job(context: CallContext, args: dict[str, Any]) -> bytes:
@@ -311,6 +313,10 @@ def _get_request_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
     context.observed.identity = True
     facts = {"requestId": context.request_id, "ip": None, "userAgent": None}
     return orjson.dumps({**facts, "scheduledFunctionId": context.job_id, "authToken": None})
+
+
+def _create_function_handle(context: CallContext, args: dict[str, Any]) -> bytes:
+    return orjson.dumps(create_handle(context.transaction, args))
 
 
 def _get_transaction_metrics(context: CallContext, _args: dict[str, Any]) -> bytes:
@@ -350,11 +356,11 @@ ASYNC_HANDLERS: dict[str, Handler] = {
     "1.0/getDeploymentMetadata": _get_deployment_metadata,
     "1.0/getRequestMetadata": _get_request_metadata,
     "1.0/getTransactionMetrics": _get_transaction_metrics,
+    "1.0/createFunctionHandle": _create_function_handle,
     **STORAGE_HANDLERS,
 }
 
 NOT_BUILT = {
-    "1.0/createFunctionHandle": "createFunctionHandle",
     "1.0/signJwt": "signJwt",
     "1.0/auditLog": "Audit logging",
 }

@@ -87,7 +87,7 @@ class Transaction:
         watched: ReadSet | None = None,
     ) -> None:
         self.snapshot = snapshot
-        self.catalog = catalog
+        self.catalog = self.catalog_at_begin = catalog
         self.reads = ReadSet()
         self.reads.reads_catalog = True  # the function itself was found through the catalog
         self.budget = Budget()

@@ -22,6 +22,7 @@ import orjson
 
 from functions.catalog import Catalog
 from functions.cron_jobs import Spec, replace_crons
+from functions.function_handles import replace_handles
 from functions.images import is_entry
 from functions.schema import Schema
 from functions.system import errors
@@ -335,6 +336,7 @@ def _activate(transaction: Transaction, push_id: str, staged: StagedPush) -> dic
     module_diff = replace_modules(transaction, staged.modules)
     previous = {module.sha256 for module in catalog.modules.values()}
     delete_sources(transaction, previous - staged.hashes)
+    replace_handles(transaction, _function_paths(staged))
     config_diff = _replace_udf_config(transaction, staged)
     auth_diff = replace_auth(transaction, staged.auth)
     transaction.delete(catalog.tables["_pushes"], push_id)
@@ -347,6 +349,15 @@ def _activate(transaction: Transaction, push_id: str, staged: StagedPush) -> dic
         "schemaDiff": _schema_diff(catalog, staged),
     }
     return {"authDiff": auth_diff, "definitionDiffs": {}, "componentDiffs": {"": component_diff}}
+
+
+def _function_paths(staged: StagedPush) -> list[str]:
+    """Canonical paths of everything that may be called."""
+    return [
+        f"{module.path}:{function['name']}"
+        for module in staged.modules
+        for function in orjson.loads(module.analysis)["functions"]
+    ]
 
 
 def _cron_specs(staged: StagedPush) -> list[Spec]:

@@ -55,7 +55,7 @@ def test_a_core_killed_at_a_named_point_loses_and_doubles_nothing(
     channels.extend(kill_under_load(server, f"core-{label}", kills, kill))
 
 
-@pytest.mark.parametrize("role", ["core", "executor-1", "executor-2", "gateway"])
+@pytest.mark.parametrize("role", ["core", "executor-1", "executor-2", "gateway", "slow-executor"])
 def test_a_process_killed_at_random_loses_and_doubles_nothing(
     server: RunningServer, kills: int, tally: Counter[str], channels: list[str], role: str
 ) -> None:

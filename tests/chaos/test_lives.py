@@ -90,7 +90,8 @@ def test_a_folder_in_use_is_refused_by_its_name(server: RunningServer) -> None:
 
 def test_status_prints_a_line_for_every_actor(server: RunningServer) -> None:
     lines = tidelog("status", "--data", server.data.path).stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["core", "executor-1", "executor-2", "gateway"]
+    roles = ["core", "executor-1", "executor-2", "gateway", "slow-executor"]
+    assert [line.split()[0] for line in lines] == roles
     for line in lines:
         assert f"pid {server.pid_of(line.split()[0])}" in line
         assert "memory" in line and "frames" in line and "restarts" in line

@@ -8,9 +8,12 @@ from typing import Any
 
 import orjson
 
+from functions.call_checks import Invocation
+from functions.path import parse_function_path
 from gateway.backend import FunctionCall, FunctionOutcome
 from log.blob_store import LocalBlobStore
 from log.identity import UNKNOWN, Identity
+from log.read_set import ReadSet
 
 from .recorded import SHOP, RecordedServer
 
@@ -67,6 +70,17 @@ class ActionServer(RecordedServer):
         outcome = await self.act(name, args)
         assert outcome.error is not None, outcome.value
         return outcome.error.message.split("\n")[0]
+
+    async def reads_of(self, name: str, args: dict[str, Any]) -> ReadSet:
+        """What a run of the mutation reads; nothing is committed."""
+        executor = self._runtime.executor
+        snapshot = executor._reader.snapshot(executor._reader.published_ts)
+        attempt = executor._transactor.begin(snapshot, is_read_only=False)
+        path = parse_function_path(f"shop:{name}")
+        call = Invocation(path, "Mutation", orjson.dumps([args]), UNKNOWN)
+        outcome = executor._runner.run(attempt.transaction, call, attempt.seed, attempt.clock.now_ms)
+        assert outcome.error is None, outcome.error
+        return attempt.transaction.reads
 
     async def system_rows(self, table: str) -> list[Any]:
         executor = self._runtime.executor
