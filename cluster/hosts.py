@@ -54,8 +54,8 @@ class HostConfig:
     cloud_origin: str
     site_origin: str
     redact_errors: bool
-    egress_refuse_private: bool = False
     log_url: str = field(default="", repr=False)  # empty: in the data folder. It may hold a password
+    egress_refuse_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
