@@ -28,9 +28,7 @@ _RUNNING = "This Convex deployment is running. See https://docs.convex.dev/."
 _UNBUILT = {
     "actions": "The callback API of Node actions",
     "app_metrics": "The metrics API",
-    "cancel_all_jobs": "Cancelling scheduled jobs",
     "cancel_import": "Importing data",
-    "cancel_job": "Cancelling scheduled jobs",
     "delete_component": "Deleting a component",
     "delete_scheduled_functions_table": "Deleting scheduled functions",
     "delete_tables": "Deleting tables",

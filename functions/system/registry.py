@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from functions.system import environment, files, push, queries
+from functions.system import environment, files, jobs, push, queries
 from functions.system.forecast import evaluate_schema, prepare_schema
 from functions.system.operation import Operation, SystemContext, SystemFunction
 from functions.transaction import Transaction
@@ -30,6 +30,8 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "list_environment_variables": Operation(environment.list_environment_variables),
     "get_canonical_urls": Operation(_canonical_urls),
+    "cancel_job": Operation(jobs.cancel_job),
+    "cancel_all_jobs": Operation(jobs.cancel_all_jobs),
     "store_file": Operation(files.store_file),
     "locate_file": Operation(files.locate_file),
 }

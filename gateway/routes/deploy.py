@@ -69,6 +69,21 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
         await read_admin_body(core)  # tracing data of the CLI: checked and dropped
         return json_response(b"null")
 
+    @routes.post("/cancel_job")
+    async def cancel_job() -> Response:
+        fields, identity = await read_admin_body(core)
+        await core.backend.admin("cancel_job", orjson.dumps(fields), identity)
+        return Response(b"")
+
+    @routes.post("/cancel_all_jobs")
+    async def cancel_all_jobs() -> Response:
+        """In steps, each a transaction of its own: what is scheduled meanwhile may be cancelled too."""
+        fields, identity = await read_admin_body(core)
+        body, is_done = orjson.dumps(fields), False
+        while not is_done:
+            is_done = orjson.loads(await core.backend.admin("cancel_all_jobs", body, identity))["isDone"]
+        return Response(b"")
+
     @routes.get("/list_environment_variables")
     @routes.get("/v1/list_environment_variables")
     async def list_environment_variables() -> Response:

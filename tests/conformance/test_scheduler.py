@@ -73,6 +73,15 @@ def test_a_cancelled_job_never_runs(server: RunningServer) -> None:
     assert states(server, "cancelled") == ["canceled"] and count(server, "cancelled") == 0
 
 
+def test_an_operator_cancels_what_waits(server: RunningServer) -> None:
+    call(server, "mutation", "jobs:counted", {"name": "operator", "times": 3, "delayMs": 600_000})
+    headers = {"Authorization": f"Convex {server.admin_key()}"}
+    answer = httpx.post(f"{server.url}/api/cancel_all_jobs", json={"udfPath": "jobs:count"}, headers=headers)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert states(server, "operator") == ["canceled"] * 3
+    assert httpx.post(f"{server.url}/api/cancel_all_jobs", json={}).status_code == 403
+
+
 def test_the_console_of_a_job_is_in_the_logs(server: RunningServer) -> None:
     call(server, "mutation", "jobs:counted", {"name": "logged", "times": 1, "delayMs": 0})
     until(lambda: count(server, "logged") == 1, "the job ends")

@@ -147,3 +147,39 @@ def test_other_indexes_of_the_queue_are_private(deployment: Deployment) -> None:
     }
     with pytest.raises(BackendError, match="by_next_ts"):
         in_one(deployment, lambda transaction: plan_query({"source": source}, transaction.catalog))
+
+
+def test_an_operator_cancels_one_job(deployment: Deployment) -> None:
+    first, second = schedule(deployment, 60), schedule(deployment, 60)
+    assert deployment.operate("cancel_job", {"id": first}) == {}
+    assert {job["_id"]: job["state"]["kind"] for job in seen(deployment)} == {
+        first: "canceled",
+        second: "pending",
+    }
+    with pytest.raises(BackendError, match="Invalid scheduled function ID"):
+        deployment.operate("cancel_job", {"id": "nothing"})
+
+
+def test_an_operator_cancels_all_that_wait_step_by_step(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.system.jobs.JOBS_CANCELLED_PER_STEP", 3)
+    for _ in range(7):
+        schedule(deployment, 60)
+    answers = [deployment.operate("cancel_all_jobs")["isDone"] for _ in range(3)]
+    assert answers == [False, False, True]
+    assert [job["state"]["kind"] for job in seen(deployment)] == ["canceled"] * 7
+
+
+def test_an_operator_cancels_by_function_and_by_time(deployment: Deployment) -> None:
+    deployment.push(functions_module("m.js", "export const f = mutation(); export const g = mutation();"))
+    other = parse_function_path("m:g")
+    jobs = {(name, seconds): schedule(deployment, seconds, path=path)
+            for name, path in (("f", PATH), ("g", other)) for seconds in (60, 120, 180)}  # fmt: skip
+    due = {job["_id"]: int(job["scheduledTime"] * 1e6) for job in seen(deployment)}
+    window = {"startNextTs": due[jobs["f", 120]] - 10**9, "endNextTs": str(due[jobs["f", 120]] + 10**9)}
+    deployment.operate("cancel_all_jobs", {"udfPath": "m:f", **window})
+    cancelled = [job["_id"] for job in seen(deployment) if job["state"]["kind"] == "canceled"]
+    assert cancelled == [jobs["f", 120]]
+    with pytest.raises(BackendError, match="startNextTs"):
+        deployment.operate("cancel_all_jobs", {"startNextTs": "soon"})
