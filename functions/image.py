@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
-from functions import webcrypto
+from functions import host_operations
 from functions.engine import EngineFiles
 from functions.host_imports import Refusal, Trapped
 from functions.isolate import ImageRequest, Terminated, Thrown
@@ -269,7 +269,7 @@ class Evaluation:
             self.console_lines.append((level.decode(), messages_json.decode("utf-8", "replace")))
 
     def operation(self, request: bytes, data: bytes) -> bytes | Refusal:
-        return webcrypto.perform(request, data, entropy_allowed=False)
+        return host_operations.perform(request, data, entropy_allowed=False)
 
     def load_module(self, name: bytes) -> bytes | Refusal:
         return self.sources.load(name)

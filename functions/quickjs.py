@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from threading import Lock
 
-from functions import webcrypto
+from functions import host_operations
 from functions.engine import EngineFiles, read_engine_files
 from functions.host_imports import Refusal, Trapped
 from functions.image import (
@@ -267,7 +267,7 @@ class JavaScriptIsolate:
     def operation(self, request: bytes, data: bytes) -> bytes | Refusal:
         """Counted as the call's own time, unlike system calls: it computes for JavaScript, nothing else."""
         is_action = self._request.target[2:] == ("action",)
-        return webcrypto.perform(request, data, entropy_allowed=is_action)
+        return host_operations.perform(request, data, entropy_allowed=is_action)
 
     def load_module(self, name: bytes) -> bytes | Refusal:
         return self._image.sources.load(name)

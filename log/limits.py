@@ -279,3 +279,7 @@ FETCH_HEADER_BYTES_MAX = 16 * KIB
 FETCH_HEADERS_MAX = 256
 FETCH_CONNECT_SECONDS_MAX = 30
 FETCH_IDLE_SECONDS_MAX = 4  # shorter than the 5 s of many servers: who hangs up first is not raced
+
+# Intl (ours).
+INTL_OBJECTS_KEPT_MAX = 256
+INTL_TAG_LENGTH_MAX = 256

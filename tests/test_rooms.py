@@ -25,6 +25,7 @@ GATEWAY_DOOR = "functions.path"
 HOMES = {
     "cronsim": {"functions/crons.py"},
     "cryptography": {"functions/webcrypto.py", "functions/webcrypto_keys.py"},
+    "icu": {"functions/intl/"},
     "sqlite3": {"log/sqlite_store.py", "log/sqlite_reader.py"},
     "psycopg": {"log/postgres_store.py"},
     "lmdb": {"actors/view_environment.py"},
@@ -46,7 +47,7 @@ HOMES = {
 }
 """Who may import an engine. A home that ends in / is a folder."""
 
-PACKAGES = {"jwt": "pyjwt"}
+PACKAGES = {"jwt": "pyjwt", "icu": "pyicu_wheels"}
 """Engines whose package has another name."""
 
 EVERYWHERE = {"orjson", "msgpack"}

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUILD_FOLDER = Path(__file__).parent / "build"
-PRELUDE_PARTS = ("core", "inspect", "analysis", "console", "web", "platform", "lazy", "seal")
+PRELUDE_PARTS = ("core", "inspect", "analysis", "console", "web", "platform", "lazy", "locale", "seal")
 """Evaluated in this order into every base image."""
-LAZY_PARTS = ("url", "streams", "fetch", "subtle", "timers", "network")
+LAZY_PARTS = ("url", "streams", "fetch", "subtle", "intl", "timers", "network")
 """Evaluated by the call (or module) that first needs one; prelude/lazy.js says which globals do."""
 
 

@@ -14,6 +14,7 @@
     ],
     fetch: ["Blob", "File", "FormData", "Headers", "Request", "Response"],
     subtle: ["CryptoKey"],
+    intl: ["Intl"],
     timers: [], // platform.js brings these two in, when an action calls their functions
     network: [],
   };

@@ -280,8 +280,6 @@
     return namespace;
   };
   define("WebAssembly", namespaceOf("WebAssembly", ["Module", "Instance", "Memory", "Table", "compile", "instantiate"]));
-  const INTL = ["Collator", "DateTimeFormat", "DisplayNames", "ListFormat", "NumberFormat", "PluralRules", "RelativeTimeFormat", "Segmenter"];
-  if (globalThis.Intl === undefined) define("Intl", namespaceOf("Intl", INTL));
 
   const ABSENT = ["queueMicrotask", "navigator", "SharedArrayBuffer", "print", "gc", "setImmediate"];
   for (const name of ABSENT) delete globalThis[name];
