@@ -5,7 +5,7 @@ after the other, in the order in which they came. While nothing has come, no thr
 
 Promise: when `settle` has ended, however it did, no thread is in the isolate and no task of the call is left.
 
-Read in this order: settle, _step, _begin, _perform.
+Read in this order: settle, _step, _begin_from_thread.
 """
 
 from __future__ import annotations
@@ -13,30 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor as Threads
-from typing import Any, Protocol
+from typing import Any
 
+from actors.running_operations import Operations, RunningOperations
 from functions.action import ActionContext, ActionHost
 from functions.isolate import AnswerError, CallRequest, Image, Isolate, Settled, Terminated
-from functions.syscalls import rejection
-from log.errors import BackendError
-from log.limits import ACTION_OPERATIONS_RUNNING_MAX, ACTION_SECONDS_MAX
+from log.limits import ACTION_SECONDS_MAX
 
 _TIMED_OUT = f"Function execution timed out (maximum duration: {ACTION_SECONDS_MAX}s)"
-_HOST_CALLS = "host/"
-"""Waiting for a timer or for a piece of a body keeps nothing else from starting."""
-
-
-class Operations(Protocol):
-    """What an action may have done for it."""
-
-    async def perform(self, name: str, arguments: dict[str, Any]) -> bytes | AnswerError:
-        """Do it; BackendError is a refusal."""
-
-    def tell(self, name: str, arguments: dict[str, Any]) -> None:
-        """What has no answer."""
-
-    async def close(self) -> None:
-        """The action is over: end what it left."""
 
 
 class ActionRun:
@@ -45,12 +29,10 @@ class ActionRun:
     def __init__(
         self, context: ActionContext, isolate: Isolate, threads: Threads, operations: Operations
     ) -> None:
-        self._isolate, self._threads, self._operations = isolate, threads, operations
+        self._isolate, self._threads = isolate, threads
         self._loop = asyncio.get_running_loop()
         self._answers: asyncio.Queue[tuple[int, bytes | AnswerError]] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(ACTION_OPERATIONS_RUNNING_MAX)
-        self._defect: BaseException | None = None
+        self._running = RunningOperations(operations, self._answered)
         self.host = ActionHost(context, self._begin_from_thread, self._tell_from_thread)
 
     async def settle(self, image: Image, request: CallRequest) -> Settled:
@@ -63,14 +45,14 @@ class ActionRun:
                 raise
             return Terminated(_TIMED_OUT, "timeout")
         finally:
-            await self._end_operations()
+            await self._running.end()
 
     async def _run(self, image: Image, request: CallRequest) -> Settled:
         settled = await self._step(self._isolate.start, image, request, self.host)
         while settled is None:
             call_id, answer = await self._answers.get()
-            if self._defect is not None:
-                raise self._defect
+            if self._running.defect is not None:
+                raise self._running.defect
             settled = await self._step(self._isolate.deliver, call_id, answer)
         if isinstance(settled, Terminated) and settled.cause is not None:
             raise settled.cause
@@ -89,38 +71,10 @@ class ActionRun:
     # --- operations ---------------------------------------------------------------------------------
 
     def _begin_from_thread(self, call_id: int, name: str, arguments: dict[str, Any]) -> None:
-        self._loop.call_soon_threadsafe(self._begin, call_id, name, arguments)
+        self._loop.call_soon_threadsafe(self._running.begin, call_id, name, arguments)
 
     def _tell_from_thread(self, name: str, arguments: dict[str, Any]) -> None:
-        self._loop.call_soon_threadsafe(self._tell, name, arguments)
+        self._loop.call_soon_threadsafe(self._running.tell, name, arguments)
 
-    def _tell(self, name: str, arguments: dict[str, Any]) -> None:
-        """One turn of the loop later: what it is about may have been begun in the same burst."""
-        self._loop.call_soon(self._operations.tell, name, arguments)
-
-    def _begin(self, call_id: int, name: str, arguments: dict[str, Any]) -> None:
-        task = self._loop.create_task(self._perform(call_id, name, arguments))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _perform(self, call_id: int, name: str, arguments: dict[str, Any]) -> None:
-        """An action may catch every refusal: it has no transaction to protect (spec 03 0)."""
-        try:
-            if name.startswith(_HOST_CALLS) and name != "host/fetch":
-                answer = await self._operations.perform(name, arguments)
-            else:
-                async with self._slots:
-                    answer = await self._operations.perform(name, arguments)
-        except BackendError as refused:
-            answer = rejection(refused)
-        except Exception as defect:  # ours: whoever owns this process hears of it
-            self._defect, answer = defect, b"null"
+    def _answered(self, call_id: int, answer: bytes | AnswerError) -> None:
         self._answers.put_nowait((call_id, answer))
-
-    async def _end_operations(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        await self._operations.close()

@@ -7,7 +7,6 @@ action that another one calls runs inside it: it waits for nobody, or both would
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
@@ -18,16 +17,18 @@ from typing import Any
 from actors.action_files import Transactions
 from actors.action_operations import ActionOperations, ActionServices
 from actors.action_run import ActionRun
+from actors.admission import Admission
 from actors.calls import Ended, RunCall
 from actors.egress import EgressRules
 from actors.executor_pool import ExecutorPool
 from actors.fetch import HttpTransport
 from actors.function_runs import invocation_of
 from actors.http_exchange import HttpExchange
+from actors.node_actions import NodeActions, is_node_action
 from functions import action
 from functions.action import PreparedAction
 from functions.determinism import SEED_BYTES
-from functions.errors import too_many_concurrent_actions
+from functions.errors import node_not_installed
 from functions.http_action import HttpActionRequest, prepare_http_action
 from functions.images import Images
 from functions.invocation import RunOutcome
@@ -36,7 +37,6 @@ from functions.path import parse_function_path
 from functions.source_map import SourceMap
 from functions.system.files import FileAccess
 from log.limits import (
-    ACTION_ADMISSION_SECONDS_MAX,
     ACTION_THREADS,
     ACTIONS_MEMORY_BYTES_MAX,
     ACTIONS_RUNNING_MAX,
@@ -58,9 +58,10 @@ class Actions:
         files: FileAccess,
         egress: EgressRules,
         now_ns: Callable[[], int],
+        node: NodeActions | None,
     ) -> None:
         self._engine, self._images, self._deployment = engine, images, deployment
-        self._begin_reading = transactions.begin
+        self._begin_reading, self._node = transactions.begin, node
         self._transport = HttpTransport(egress)
         self._services = ActionServices(
             executors, transactions, self._run_nested, files, self._transport, now_ns
@@ -71,10 +72,16 @@ class Actions:
 
     async def close(self) -> None:
         await self._transport.close()
+        if self._node is not None:
+            await self._node.close()
 
     @property
     def running(self) -> int:
         return self._admission.running
+
+    @property
+    def node_pids(self) -> list[int]:
+        return self._node.pids if self._node is not None else []
 
     async def run(self, call: RunCall) -> Ended:
         """An action that somebody outside asked for."""
@@ -106,11 +113,16 @@ class Actions:
 
     async def _run_nested(self, call: RunCall, depth: int) -> Ended:
         attempt = await self._begin_reading()
+        catalog, invocation = attempt.transaction.catalog, invocation_of(call, parse_function_path(call.path))
+        if is_node_action(catalog, invocation):
+            if self._node is None:
+                raise node_not_installed("This server keeps no processes for it.")
+            return await self._node.run(invocation, attempt, self._services, depth)
         prepared = action.prepare(
             self._images,
-            attempt.transaction.catalog,
+            catalog,
             attempt.transaction.snapshot,
-            invocation_of(call, parse_function_path(call.path)),
+            invocation,
             self._deployment,
             os.urandom(SEED_BYTES),
             float(time.time_ns() // 1_000_000),
@@ -140,38 +152,6 @@ class Actions:
 
         outcome = action.conclude(prepared, settled, run.host.logs, unawaited, source_map)
         return Ended(outcome, attempt.transaction.begin_ts, calls=operations.calls)
-
-
-class Admission:
-    """Who may start: first come, first served, within a number and a sum of bytes."""
-
-    def __init__(self, running_max: int, bytes_max: int) -> None:
-        self._running_max, self._bytes_max = running_max, bytes_max
-        self._bytes = 0
-        self._turns = asyncio.Lock()
-        self._left = asyncio.Event()
-        self.running = 0
-
-    async def enter(self, size_bytes: int) -> None:
-        """Wait for room; refused with the specified text when there is none for too long (spec 03 4)."""
-        try:
-            async with asyncio.timeout(ACTION_ADMISSION_SECONDS_MAX), self._turns:
-                while not self._has_room(size_bytes):
-                    self._left.clear()
-                    await self._left.wait()
-        except TimeoutError:
-            raise too_many_concurrent_actions(self.running) from None
-        self.running += 1
-        self._bytes += size_bytes
-
-    def leave(self, size_bytes: int) -> None:
-        self.running -= 1
-        self._bytes -= size_bytes
-        self._left.set()
-
-    def _has_room(self, size_bytes: int) -> bool:
-        is_alone = self.running == 0
-        return is_alone or (self.running < self._running_max and self._bytes + size_bytes <= self._bytes_max)
 
 
 def _threads(count: int) -> ThreadPoolExecutor:

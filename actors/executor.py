@@ -37,6 +37,8 @@ from actors.executor_pool import ExecutorPool
 from actors.function_runs import run_mutation, run_query
 from actors.http_actions import HttpActions
 from actors.job_runs import run_job
+from actors.node_actions import NodeActions
+from actors.node_analysis import NodeAnalysis
 from actors.node_reader import NodeReader
 from actors.runtime import Client, Peer
 from actors.transactor import Transactor
@@ -68,6 +70,7 @@ class ExecutorSettings:
     site_origin: str
     blobs: BlobStore | None = None  # of the server; without, functions neither read nor store files
     egress_refuse_private: bool = False
+    node_folder: Path | None = None  # for the modules of Node actions; without, there are none
 
     @property
     def system_environment(self) -> dict[str, str]:
@@ -110,22 +113,31 @@ class Executor:
         def begin() -> Awaitable[Attempt]:
             return self._begin_reading(None)
 
-        runner = self._runner
+        runner, settings = self._runner, self._settings
+        node = None
+        if settings.node_folder is not None:
+            environment = settings.system_environment
+            node = NodeActions(settings.node_folder, runner.images, runner.deployment, environment, begin)
         return Actions(
             self._engine,
             runner.images,
             runner.deployment,
             executors,
             Transactions(begin, self._transact_for_action),
-            files_of(self._settings),
-            EgressRules(self._settings.egress_refuse_private),
+            files_of(settings),
+            EgressRules(settings.egress_refuse_private),
             self._now_ns,
+            node,
         )
 
     async def close(self) -> None:
-        """Let go of the network."""
+        """Let go of the network, and of other processes."""
         if self._actions is not None:
             await self._actions.close()
+
+    def release_view(self) -> None:
+        """Close the view. Only when no call runs any more: a call reads it in place."""
+        self._reader.close()
 
     async def connect(self, core: Peer) -> None:
         """Use this core from now on; calls that lost the previous one ask it about their commits."""
@@ -193,6 +205,7 @@ class Executor:
             "runs_stopped": self._transactor.runs_stopped,
             "turns_taken": self._transactor.turns_taken,
             "actions_running": self._actions.running if self._actions is not None else 0,
+            "node_pids": self._actions.node_pids if self._actions is not None else [],
         }
 
     # --- calls --------------------------------------------------------------------------------------
@@ -340,4 +353,5 @@ class Executor:
             now_ns=self._now_ns(),
             random_bytes=os.urandom,
             codec=self._codec,
+            node=NodeAnalysis(),
         )

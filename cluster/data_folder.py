@@ -69,6 +69,11 @@ class DataFolder:
         return self.path / "run"
 
     @property
+    def node(self) -> Path:
+        """Modules of Node actions, for the processes that run them."""
+        return self.run / "node"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

@@ -288,6 +288,7 @@ class ExecutorHost:
             config.site_origin,
             _blobs_of(config),
             config.egress_refuse_private,
+            DataFolder(Path(config.data_folder)).node if self._others is not None else None,
         )
         engine = Engine(Path(config.cache_folder))
         self._executor = Executor(engine, settings, time.time_ns, self._others)

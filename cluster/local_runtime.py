@@ -84,7 +84,9 @@ class LocalRuntime:
         await self.backend.set_core(DirectPeer(self.core, self.backend.pushed))
 
     async def stop(self) -> None:
+        await self.executor.close()
         await self.core.stop()
+        self.executor.release_view()
 
 
 def _ignore(event: str, arguments: tuple[Any, ...]) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from cluster.data_folder import DataFolder
 from cluster.hosts import Address, Host, HostConfig, Peers, make_host
 from cluster.processes import ProcessIdentity, end_processes, identify, processes_mentioning
 
@@ -85,14 +86,15 @@ class RayRuntime:
         digest = hashlib.sha256(str(data_folder.resolve()).encode()).hexdigest()[:8]
         self.session_folder = Path(tempfile.gettempdir()) / f"tidelog-{os.getuid()}-{digest}"
         self._token_path = data_folder / "run" / "ray_token"
+        self._node_folder = DataFolder(data_folder).node
 
     def end_leftovers(self) -> None:
         """End what an earlier start for this data folder left behind; nothing else is touched.
 
         Workers whose raylet was killed but not reaped do not notice (measured): they are found by the
-        token's path in their environment.
+        token's path in their environment, and Node processes by the folder of their modules.
         """
-        ours = processes_mentioning(str(self.session_folder), str(self._token_path))
+        ours = processes_mentioning(str(self.session_folder), str(self._token_path), str(self._node_folder))
         end_processes(ours, term_seconds=_END_SECONDS)
         shutil.rmtree(self.session_folder, ignore_errors=True)
 

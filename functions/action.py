@@ -68,13 +68,19 @@ class ActionContext:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedAction:
-    """An action that may be entered. `catalog` is that of the snapshot it was resolved at; without a
-    `function` it is an HTTP action, whose result is none of user code."""
+class CheckedAction:
+    """An action that may run. `catalog` is that of the snapshot it was resolved at; without a `function` it
+    is an HTTP action, whose result is none of user code."""
 
     context: ActionContext
     function: AnalysedFunction | None
     catalog: Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedAction(CheckedAction):
+    """An action that may be entered."""
+
     image: Image
     request: CallRequest
 
@@ -89,13 +95,10 @@ def prepare(
     now_ms: float,
 ) -> PreparedAction | RunOutcome:
     """The action, ready to run, or the outcome of a call that is refused."""
-    try:
-        udf_type, function = resolve(catalog, call)
-        if udf_type != "Action":
-            raise Refused(f"Function {call.path.canonical} has just become a {udf_type}. Call it again.")
-        arguments = checked_args(catalog, call, function)
-    except Refused as refused:
-        return RunOutcome(None, refusal(refused.message), "Action")
+    admitted = admit(catalog, call)
+    if isinstance(admitted, RunOutcome):
+        return admitted
+    function, arguments = admitted
     request = CallRequest(
         operation="call",
         target=(call.path.module, call.path.function, "action"),
@@ -108,8 +111,19 @@ def prepare(
     return PreparedAction(context, function, catalog, images.image_of(catalog, snapshot), request)
 
 
+def admit(catalog: Catalog, call: Invocation) -> tuple[AnalysedFunction, bytes] | RunOutcome:
+    """The function and its canonical arguments, or the outcome of a call that is refused."""
+    try:
+        udf_type, function = resolve(catalog, call)
+        if udf_type != "Action":
+            raise Refused(f"Function {call.path.canonical} has just become a {udf_type}. Call it again.")
+        return function, checked_args(catalog, call, function)
+    except Refused as refused:
+        return RunOutcome(None, refusal(refused.message), "Action")
+
+
 def conclude(
-    action: PreparedAction, settled: Settled, logs: LogLines, unawaited: list[str], source_maps: SourceMaps
+    action: CheckedAction, settled: Settled, logs: LogLines, unawaited: list[str], source_maps: SourceMaps
 ) -> RunOutcome:
     """The outcome of an action that has settled; `unawaited` are the system calls it left behind."""
     value, error = _result(action, settled, source_maps)
@@ -121,7 +135,7 @@ def conclude(
 
 
 def _result(
-    action: PreparedAction, settled: Settled, source_maps: SourceMaps
+    action: CheckedAction, settled: Settled, source_maps: SourceMaps
 ) -> tuple[bytes | None, JsError | None]:
     if isinstance(settled, Returned):
         if action.function is None:
@@ -138,7 +152,7 @@ def _result(
 
 def unawaited_warning(names: list[str]) -> str | None:
     """What is said of operations that may not have happened (spec 03 3.6)."""
-    shown = sorted(_shown_name(name) for name in names if name not in NEVER_COUNTED)
+    shown = sorted(shown_name(name) for name in names if name not in NEVER_COUNTED)
     if not shown:
         return None
     operations = "operation" if len(shown) == 1 else "operations"
@@ -149,7 +163,8 @@ def unawaited_warning(names: list[str]) -> str | None:
     )
 
 
-def _shown_name(name: str) -> str:
+def shown_name(name: str) -> str:
+    """How warnings call an operation."""
     return _SHOWN_NAMES.get(name) or name.removeprefix("1.0/").removeprefix("actions/")
 
 

@@ -16,7 +16,7 @@ from functions.path import FunctionPath
 from functions.validators import args_error
 from log import limits, values
 from log.commit_ts import holds_placeholder
-from log.errors import BackendError, not_supported_yet
+from log.errors import BackendError
 from log.identity import Identity
 
 
@@ -57,8 +57,6 @@ def resolve(catalog: Catalog, call: Invocation) -> tuple[str, AnalysedFunction]:
         raise Refused(
             f"Trying to execute {call.path.canonical} as {call.udf_type}, but it is defined as {udf_type}."
         )
-    if module is not None and module.environment == "node":
-        raise not_supported_yet('"use node" actions')
     return udf_type, function
 
 

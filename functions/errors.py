@@ -340,3 +340,31 @@ def function_handle_not_found() -> BackendError:
 def unresolved_function(display_path: str) -> BackendError:
     name = display_path.replace("/", ".").replace(":", ".")
     return bad_request("InvalidReference", f"Couldn't resolve api.{name}")
+
+
+# --- Node actions (spec 03 4, 5.6) --------------------------------------------------------------------
+
+
+def node_arguments_too_large() -> BackendError:
+    return bad_request(
+        "ArgsTooLarge",
+        "Node actions arguments size is too large. The maximum size is "
+        f"{size_text(limits.NODE_ACTION_ARGS_BYTES_MAX)}. Reduce the size of the arguments or consider using "
+        "Convex runtime actions instead, which have a "
+        f"{size_text(limits.FUNCTION_ARGS_BYTES_MAX)} limit. See https://docs.convex.dev/functions/runtimes",
+    )
+
+
+def node_not_installed(found: str) -> BackendError:
+    """`found` = what there is instead."""
+    return bad_request(
+        "NodeNotInstalled",
+        'Deployment is not configured to deploy "use node" actions. Node.js v20, 22, or 24 is not installed. '
+        f"{found} Install one of these versions where the server runs, as `node` on its PATH.",
+    )
+
+
+def node_process_failed(why: str) -> BackendError:
+    return BackendError(
+        ErrorKind.OPERATIONAL, "NodeProcessFailed", f"A Node.js process could not be started: {why}"
+    )

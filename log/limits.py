@@ -283,3 +283,23 @@ FETCH_IDLE_SECONDS_MAX = 4  # shorter than the 5 s of many servers: who hangs up
 # Intl (ours).
 INTL_OBJECTS_KEPT_MAX = 256
 INTL_TAG_LENGTH_MAX = 256
+
+# Node actions (spec 03 4: time, arguments, number, characters; the rest is ours).
+NODE_ACTION_SECONDS_MAX = 600
+NODE_ACTION_STUCK_SECONDS = 5
+NODE_ACTION_ARGS_BYTES_MAX = 5 * MIB
+NODE_ACTIONS_RUNNING_MAX = 64
+NODE_LOG_CHARACTERS_MAX = 1_000_000
+NODE_ANALYSIS_SECONDS_MAX = 30
+NODE_HEAP_BYTES_MAX = 512 * MIB
+NODE_PROCESS_MEMORY_BYTES_MAX = 512 * MIB
+NODE_PROCESS_CALLS_MAX = 1_000
+NODE_PROCESSES_IDLE_MAX = 4
+NODE_BUNDLES_HELD_MAX = 4
+NODE_FRAME_BYTES_MAX = 64 * MIB
+NODE_OUTPUT_TAIL_BYTES = 4 * KIB
+
+invariant(
+    NODE_FRAME_BYTES_MAX >= 2 * FUNCTION_RESULT_BYTES_MAX,
+    "what an action may return fits a frame, also when every character of it is escaped",
+)

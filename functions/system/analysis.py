@@ -1,4 +1,4 @@
-"""What a push learns by evaluating its modules in the sandbox (spec 02 9).
+"""What a push learns by evaluating its modules in the sandbox, or in Node.js (spec 02 9).
 
 Function modules are evaluated once, all in the one image that later calls will use (`image_request`), so
 analysis and calls see the same evaluation. `schema.js`, `auth.config.js` and `convex.config.js` are
@@ -21,7 +21,8 @@ from functions.isolate import CallRequest, Engine, Image, ImageRequest, Returned
 from functions.outcome import LogLine, error_of_termination, error_of_thrown
 from functions.source_map import SourceMap
 from functions.system import errors
-from functions.system.push_request import APP_PATH, AUTH_PATH, SCHEMA_PATH, PushedModule
+from functions.system.node_analysis import NodeAnalyser, analyse_node
+from functions.system.push_request import APP_PATH, AUTH_PATH, ISOLATE, SCHEMA_PATH, PushedModule
 from functions.validators import parse_args_validator, parse_returns_validator
 from log import limits
 from log.errors import BackendError, bad_request
@@ -65,6 +66,7 @@ class Evaluator:
     engine: Engine
     environment: dict[str, str]
     udf_config: dict[str, Any]
+    node: NodeAnalyser | None = None
 
     def functions_image(self, modules: Sequence[PushedModule]) -> Image:
         """The image that calls will use once these modules are active."""
@@ -122,8 +124,9 @@ class Evaluator:
 
 def analyse(evaluator: Evaluator, modules: Sequence[PushedModule]) -> dict[str, Analysis]:
     """Every module by path; 400 InvalidModules names the first that cannot be loaded (spec 02 12)."""
-    image = evaluator.functions_image(modules)
-    entries = sorted(module.path for module in modules if is_entry(module.path))
+    ours = [module for module in modules if module.environment == ISOLATE]
+    image = evaluator.functions_image(ours)
+    entries = sorted(module.path for module in ours if is_entry(module.path))
     for path in entries:
         failure = image.module_error(path)
         if failure is not None:
@@ -133,20 +136,25 @@ def analyse(evaluator: Evaluator, modules: Sequence[PushedModule]) -> dict[str, 
     for path in entries:
         if "error" in exports[path]:
             raise errors.invalid_modules(path, exports[path]["error"])
-        analyses[path]["functions"] = [
-            _analysed_function(path, function) for function in exports[path]["functions"]
-        ]
+        analyses[path]["functions"] = _analysed_functions(path, exports[path]["functions"])
+    nodes = [module for module in modules if module.environment != ISOLATE]
+    for path, functions in analyse_node(evaluator.node, nodes, evaluator.environment).items():
+        analyses[path]["functions"] = _analysed_functions(path, functions)
     if HTTP_PATH in analyses:
         analyses[HTTP_PATH]["httpRoutes"] = _http_routes(evaluator, image, modules)
     if CRONS_PATH in analyses:
         exported = _exported(evaluator, image, CRONS_PATH, "crons", modules)
-        functions = {path: analysis["functions"] for path, analysis in analyses.items()}
-        analyses[CRONS_PATH]["cronSpecs"] = cron_specs(exported, functions)
+        found = {path: analysis["functions"] for path, analysis in analyses.items()}
+        analyses[CRONS_PATH]["cronSpecs"] = cron_specs(exported, found)
     return analyses
 
 
 def _empty_analysis() -> Analysis:
     return {"functions": [], "httpRoutes": None, "cronSpecs": None, "sourceMapped": None}
+
+
+def _analysed_functions(path: str, functions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [_analysed_function(path, function) for function in functions]
 
 
 def _analysed_function(path: str, function: dict[str, Any]) -> dict[str, Any]:

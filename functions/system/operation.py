@@ -13,6 +13,7 @@ from typing import Any
 
 from functions.isolate import Engine
 from functions.pages import CursorCodec
+from functions.system.node_analysis import NodeAnalyser
 from functions.transaction import Transaction
 
 
@@ -27,6 +28,7 @@ class SystemContext:
     now_ns: int
     random_bytes: Callable[[int], bytes]
     codec: CursorCodec
+    node: NodeAnalyser | None = None
 
     @property
     def system_environment(self) -> dict[str, str]:

@@ -120,7 +120,7 @@ def prepare_push(transaction: Transaction, body: dict[str, Any], context: System
     catalog = transaction.catalog
     udf_config = next_udf_config(catalog, request.server_version, context)
     environment = {**context.system_environment, **catalog.environment}
-    evaluator = Evaluator(context.engine, environment, udf_config)
+    evaluator = Evaluator(context.engine, environment, udf_config, context.node)
     modules = assemble(request, catalog, transaction.snapshot)
     auth_module = next((module for module in modules if module.path == AUTH_PATH), None)
     return PreparedPush(

@@ -1,7 +1,7 @@
 """What `start_push` and its relatives are sent, read and checked (spec 02 6).
 
 Promises: a `PushRequest` names every module once, with a path that the module table can hold; what this
-version cannot run (child components, "use node") has been refused.
+version cannot run (child components, packages that are not bundled) has been refused.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from log.errors import not_supported_yet
 
 ISOLATE, NODE = "isolate", "node"
 SCHEMA_PATH, AUTH_PATH, APP_PATH = "schema.js", "auth.config.js", "convex.config.js"
+_NEVER_NODE = (SCHEMA_PATH, AUTH_PATH, APP_PATH, "http.js", "crons.js")
 _UNSUPPORTED_NODE_VERSIONS = ("16", "18")
 
 
@@ -80,13 +81,14 @@ def parse_push(body: dict[str, Any]) -> PushRequest:
         ),
     )
     _check(request, body.get("functions"))
+    if body.get("nodeDependencies"):
+        raise not_supported_yet("node.externalPackages")
     return request
 
 
 def _check(request: PushRequest, folder: Any) -> None:
     modules: tuple[PushedModule | UnchangedModule, ...] = (*request.changed, *request.unchanged)
-    if any(module.environment == NODE for module in modules):
-        raise not_supported_yet('"use node" actions')
+    _check_environments(modules)
     paths = [module.path for module in modules]
     _check_paths(paths)
     count = sum(not path.startswith("_deps/") for path in paths)
@@ -95,6 +97,13 @@ def _check(request: PushRequest, folder: Any) -> None:
     size_bytes = sum(len(module.source) + len(module.source_map) for module in request.changed)
     if size_bytes > limits.PUSH_MODULES_BYTES_MAX:
         raise errors.modules_too_large(size_bytes)
+
+
+def _check_environments(modules: Iterable[PushedModule | UnchangedModule]) -> None:
+    """The files we evaluate ourselves are none that Node.js runs (spec 02 6)."""
+    for module in modules:
+        if module.environment == NODE and module.path in _NEVER_NODE:
+            raise errors.invalid_modules(module.path, f'{module.path} cannot be a "use node" module.')
 
 
 def _check_paths(paths: Iterable[str]) -> None:

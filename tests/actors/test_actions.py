@@ -210,7 +210,7 @@ def test_beyond_the_budget_actions_queue_and_are_refused_when_they_have_waited_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.actions.ACTIONS_RUNNING_MAX", 1)
-    monkeypatch.setattr("actors.actions.ACTION_ADMISSION_SECONDS_MAX", 0.2)
+    monkeypatch.setattr("actors.admission.ACTION_ADMISSION_SECONDS_MAX", 0.2)
     source = "export const wait = publicAction(({ ms }) => sleep(ms));"
 
     async def scene(server: ActionServer) -> None:

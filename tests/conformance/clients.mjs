@@ -41,6 +41,19 @@ function watch(client, fn, args) {
   return { seen, until, stop };
 }
 
+/** Each failure of an action, as each client tells it. */
+async function fail(clients, fn, ways) {
+  for (const how of ways) {
+    for (const client of clients) {
+      try {
+        await client.action(fn, { how });
+      } catch (error) {
+        say("failed", { isConvexError: error instanceof ConvexError, data: error.data, message: error.message });
+      }
+    }
+  }
+}
+
 const scenarios = {
   async http() {
     const client = new ConvexHttpClient(url);
@@ -133,20 +146,23 @@ const scenarios = {
     const names = Array.from({ length: 20 }, (_, i) => `${channel}-${i}`);
     say("in parallel", await socket.action(actions.inParallel, { names }));
     say("loads", await http.action(actions.loads, { name: channel }));
-    for (const how of ["plain", "convex"]) {
-      for (const client of [socket, http]) {
-        try {
-          await client.action(actions.fails, { how });
-        } catch (error) {
-          say("failed", { isConvexError: error instanceof ConvexError, data: error.data, message: error.message });
-        }
-      }
-    }
+    await fail([socket, http], actions.fails, ["plain", "convex"]);
     try {
       await http.action(actions.inner, { name: channel });
     } catch (error) {
       say("refused", error.message);
     }
+    await socket.close();
+  },
+
+  async tools() {
+    const { tools } = anyApi;
+    const [socket, http] = [connect(), new ConvexHttpClient(url)];
+    for (const client of [socket, http]) {
+      say("hashed", await client.action(tools.hashes, { text: channel }));
+      say("counts", await client.action(tools.counts, { name: channel }));
+    }
+    await fail([socket, http], tools.fails, ["error", "convex"]);
     await socket.close();
   },
 

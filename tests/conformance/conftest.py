@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.processes import identify
+
 from ..support.server import RunningServer, copy_app, needs_npm
 
 APP = Path(__file__).parent / "app"
@@ -18,7 +20,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     running = RunningServer(tmp_path_factory.mktemp("server"))
     running.start()
     yield running
+    node_pids = running.ask("slow-executor", "status")["node_pids"]
     assert running.stop() == 0
+    assert all(identify(pid) is None for pid in node_pids), "a Node.js process outlived the server"
 
 
 @pytest.fixture(scope="session")

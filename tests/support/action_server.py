@@ -46,10 +46,6 @@ class ActionServer(RecordedServer):
         await self.push(SHOP + ACTIONS + self.source)
         return self
 
-    async def __aexit__(self, *failure: object) -> None:
-        await self._runtime.executor.close()
-        await super().__aexit__(*failure)
-
     async def act(
         self, name: str, args: dict[str, Any] | None = None, identity: Identity = UNKNOWN
     ) -> FunctionOutcome:

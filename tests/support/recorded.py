@@ -138,12 +138,14 @@ class RecordedServer:
     def conflicts_met(self) -> int:
         return int(self._runtime.executor.status()["conflicts_met"])
 
-    async def push(self, source: str = SHOP, **notes_indexes: list[str]) -> None:
-        """As the CLI pushes: start, wait for the indexes, finish."""
+    async def push(self, source: str = SHOP, *others: Any, **notes_indexes: list[str]) -> None:
+        """As the CLI pushes: start, wait for the indexes, finish. `others` are modules beside shop.js."""
         schema = schema_module(
             table("counters", by_name=["name"]), table("notes", **notes_indexes), validation=False
         )
-        started = await self.operate("start_push", push_body(module("shop.js", source), schema=schema))
+        started = await self.operate(
+            "start_push", push_body(module("shop.js", source), *others, schema=schema)
+        )
         while (await self.operate("wait_for_schema", {"schemaChange": started["schemaChange"]}))[
             "type"
         ] != "complete":

@@ -224,9 +224,7 @@ def test_an_app_config_that_cannot_be_used_is_refused(deployment: Deployment, ap
 # --- refusals of requests ------------------------------------------------------------------------------
 
 
-def test_node_modules_and_components_are_refused_by_name(deployment: Deployment) -> None:
-    node = {**MESSAGES, "environment": "node"}
-    assert '"use node" actions' in start_refusal(deployment, node).message
+def test_components_are_refused_by_name(deployment: Deployment) -> None:
     assert "Components" in start_refusal(deployment, componentDefinitions=[{}]).message
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.system.push_request import ISOLATE, parse_push
+from functions.system.push_request import ISOLATE, NODE, parse_push
 from log import limits
 from log.errors import BackendError
 
@@ -44,13 +44,10 @@ def test_changed_modules_may_be_called_functions() -> None:
     assert [each.path for each in parse_push(body).changed] == ["m.js"]
 
 
-@pytest.mark.parametrize(("path", "is_accepted"), [("m.js", True), ("actions/m.js", False)])
-def test_without_an_environment_the_folder_decides(path: str, is_accepted: bool) -> None:
-    old = {"path": path, "source": ""}
-    if is_accepted:
-        assert parse_push(push_body(old)).changed[0].environment == ISOLATE
-    else:
-        assert refusal_of(push_body(old)).code == "NotSupportedYet"
+@pytest.mark.parametrize(("path", "environment"), [("m.js", ISOLATE), ("actions/m.js", NODE)])
+def test_without_an_environment_the_folder_decides(path: str, environment: str) -> None:
+    [parsed] = parse_push(push_body({"path": path, "source": ""})).changed
+    assert parsed.environment == environment
 
 
 @pytest.mark.parametrize(

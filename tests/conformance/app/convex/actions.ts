@@ -98,3 +98,8 @@ export const schedulesItself = mutation({
   args: { name: v.string() },
   handler: async (ctx, { name }) => ctx.scheduler.runAfter(0, internal.actions.inner, { name }),
 });
+
+export const counted = action({
+  args: { name: v.string() },
+  handler: async (ctx, { name }): Promise<number> => ctx.runMutation(api.messages.increment, { name }),
+});
