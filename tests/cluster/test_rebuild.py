@@ -16,8 +16,8 @@ from log.record import CommitBody, RecordKind
 
 from ..support.core_deployment import CoreDeployment, digest_of
 
-DOCUMENTS = 100_000
-PER_COMMIT = 500
+DOCUMENTS = 20_000
+PER_COMMIT = 100
 PREFIX = "shared-prefix-" * 45  # longer than a stored key keeps
 
 
