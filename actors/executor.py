@@ -11,6 +11,7 @@ Messages (method: arguments -> answer):
                                                     | None = there is nothing to run now
     run_job_action: job id, call                 -> [path, outcome]: the action that `run_job` had begun
     http_begin, http_read, http_leave: see actors/http_actions.py
+    run_inline: call, source of a module         -> an outcome: the query it exports
     operate: name, body (JSON bytes)             -> JSON bytes
     status:                                      -> for operators
 """
@@ -42,6 +43,7 @@ from actors.node_analysis import NodeAnalysis
 from actors.node_reader import NodeReader
 from actors.runtime import Client, Peer
 from actors.transactor import Transactor
+from functions.call_checks import component_not_found_text
 from functions.images import Images
 from functions.invocation import Runner, RunOutcome
 from functions.isolate import Engine
@@ -50,6 +52,7 @@ from functions.pages import CursorCodec
 from functions.path import FunctionPath, parse_function_path
 from functions.syscalls import Observed
 from functions.system.files import FileAccess
+from functions.system.inline_query import given_query
 from functions.system.operation import SystemContext
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
@@ -153,6 +156,7 @@ class Executor:
             "run": self._answer_run,
             "run_job": self._answer_run_job,
             "run_job_action": self._answer_run_job_action,
+            "run_inline": self._answer_run_inline,
             "operate": self._operate,
         }
         if method in handlers:
@@ -169,6 +173,14 @@ class Executor:
         started = time.perf_counter()
         ended = await self._run(RunCall(*call), ts)
         return outcome_fields(ended, time.perf_counter() - started) if ended is not None else None
+
+    async def _answer_run_inline(self, fields: Sequence[Any], source: str) -> list[Any]:
+        started, call, attempt = time.perf_counter(), RunCall(*fields), await self._begin_reading(None)
+        self.calls_run += 1
+        environment = self._settings.system_environment
+        given = given_query(self._engine, attempt.transaction, environment, source)
+        ended = run_query(self._runner, call, parse_function_path(call.path), attempt, given)
+        return outcome_fields(ended, time.perf_counter() - started)
 
     async def _answer_run_job(self, job_id: str, call_id: bytes, may_start: bool) -> Any:
         started = time.perf_counter()
@@ -272,6 +284,9 @@ class Executor:
     # --- system functions ---------------------------------------------------------------------------
 
     async def _run_system(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
+        if call.component:
+            text = component_not_found_text(call.component)
+            return Ended(RunOutcome(None, JsError(text + "\n"), "Query", observed=Observed()), 0)
         function = SYSTEM_FUNCTIONS.get(path.canonical)
         if function is None or not call.identity.is_admin:
             text = f"Could not find public function for '{path.display}'."

@@ -14,15 +14,17 @@ from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.session_requests import record_outcome, recorded_outcome
 from functions.call_checks import Invocation
-from functions.invocation import Runner, RunOutcome
+from functions.invocation import GivenQuery, Runner, RunOutcome
 from functions.path import FunctionPath
 from log.record import CallTrace
 
 
-def run_query(runner: Runner, call: RunCall, path: FunctionPath, attempt: Attempt) -> Ended:
-    """The result at the attempt's snapshot, with what was read for it."""
-    transaction = attempt.transaction
-    outcome = runner.run(transaction, invocation_of(call, path), attempt.seed, attempt.clock.now_ms)
+def run_query(
+    runner: Runner, call: RunCall, path: FunctionPath, attempt: Attempt, given: GivenQuery | None = None
+) -> Ended:
+    """The result at the attempt's snapshot, with what was read for it. `given`: an inline query."""
+    transaction, now_ms = attempt.transaction, attempt.clock.now_ms
+    outcome = runner.run(transaction, invocation_of(call, path), attempt.seed, now_ms, given)
     return Ended(outcome, transaction.begin_ts, transaction.reads.encode())
 
 

@@ -157,9 +157,13 @@ class ClusterBackend:
         self._published_ts = max(self._published_ts, outcome.ts)
         return outcome
 
+    async def run_inline(self, call: FunctionCall, source: str) -> FunctionOutcome:
+        """Evaluating a module takes longer than a call may keep others waiting."""
+        message = wire_call(_run_call("Query", call, None))
+        return _outcome(await self._for_slow_work().ask("run_inline", message, source, may_repeat=True))
+
     async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
-        is_slow = operation in _SLOW_OPERATIONS and not self._slow_executors.is_empty
-        pool = self._slow_executors if is_slow else self._executors
+        pool = self._for_slow_work() if operation in _SLOW_OPERATIONS else self._executors
         answer: bytes = await pool.ask(
             "operate", operation, body, may_repeat=operation in _REPEATABLE_OPERATIONS
         )
@@ -182,6 +186,9 @@ class ClusterBackend:
 
     def listen_to_jobs(self, listener: JobListener) -> None:
         self._job_listener = listener
+
+    def _for_slow_work(self) -> ExecutorPool:
+        return self._executors if self._slow_executors.is_empty else self._slow_executors
 
     # --- asking -------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ class Refused(Exception):
 def resolve(catalog: Catalog, call: Invocation) -> tuple[str, AnalysedFunction]:
     """(type, analysed function), or the specified refusal (spec 03 1.6)."""
     if call.component:
-        raise Refused(f"Component path '{call.component}' not found")
+        raise Refused(component_not_found_text(call.component))
     module = catalog.modules.get(call.path.module)
     function = module.functions.get(call.path.function) if module is not None else None
     if function is None or not (function.is_public or call.may_call_internal):
@@ -58,6 +58,11 @@ def resolve(catalog: Catalog, call: Invocation) -> tuple[str, AnalysedFunction]:
             f"Trying to execute {call.path.canonical} as {call.udf_type}, but it is defined as {udf_type}."
         )
     return udf_type, function
+
+
+def component_not_found_text(component: str) -> str:
+    """Only the app exists: components cannot be installed yet."""
+    return f"Component path '{component}' not found"
 
 
 def _not_found_text(call: Invocation) -> str:

@@ -268,14 +268,14 @@ def _load_modules(snapshot: SnapshotReader) -> dict[str, Module]:
             sha256=row["sha256"],
             environment=row["environment"],
             functions={
-                function["name"]: _analysed_function(function) for function in analysis.get("functions", ())
+                function["name"]: analysed_function(function) for function in analysis.get("functions", ())
             },
             analysis=analysis,
         )
     return modules
 
 
-def _analysed_function(row: dict[str, Any]) -> AnalysedFunction:
+def analysed_function(row: dict[str, Any]) -> AnalysedFunction:
     """`args` and `returns` are stored as the validator JSON text the package exported, or null."""
     visibility = row.get("visibility") or {"kind": "public"}
     args, returns = (orjson.loads(text) if text else None for text in (row.get("args"), row.get("returns")))

@@ -31,6 +31,7 @@ from functions.isolate import (
     AnswerError,
     CallRequest,
     Engine,
+    Image,
     Isolate,
     Returned,
     Settled,
@@ -73,6 +74,14 @@ class RunOutcome:
     log_lines: tuple[str, ...] = ()
     journal_end: str | None = None
     observed: Observed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenQuery:
+    """A query that is no part of the app: it comes with the call, evaluated in an image of its own."""
+
+    image: Image
+    function: AnalysedFunction
 
 
 @dataclass(slots=True)
@@ -134,12 +143,23 @@ class Runner:
         self._engine, self.images = engine, images
         self._codec, self.deployment, self.files = codec, deployment, files
 
-    def run(self, transaction: Transaction, call: Invocation, seed: bytes, now_ms: float) -> RunOutcome:
-        """Run to the end. Function failures are outcomes; a raised BackendError is a system error."""
+    def run(
+        self,
+        transaction: Transaction,
+        call: Invocation,
+        seed: bytes,
+        now_ms: float,
+        given: GivenQuery | None = None,
+    ) -> RunOutcome:
+        """Run to the end. Function failures are outcomes; a raised BackendError is a system error. What is
+        run is a function of the app, or the `given` one, under the path of the call."""
         logs, observed = LogLines(), Observed()
         udf_type = call.udf_type or "Query"
         try:
-            udf_type, function = resolve(transaction.catalog, call)
+            if given is not None:
+                udf_type, function = "Query", given.function
+            else:
+                udf_type, function = resolve(transaction.catalog, call)
             if udf_type == "Action":  # by a push between the look-up of an untyped call and its run
                 raise Refused(f"Function {call.path.canonical} has just become an action. Call it again.")
             arguments = checked_args(transaction.catalog, call, function)
@@ -163,17 +183,27 @@ class Runner:
             journal_end=call.journal_end,
         )
         try:
-            settled = self._enter(context, arguments, seed, now_ms, limits.FUNCTION_USER_SECONDS_MAX)
-            value, error = self._finish(context, function, settled)
+            seconds_max = limits.FUNCTION_USER_SECONDS_MAX
+            settled = self._enter(context, arguments, seed, now_ms, seconds_max, given)
+            value, error = self._finish(context, function, settled, given)
         except _StackKilled as killed:
             value, error = None, killed.error
         return RunOutcome(value, error, udf_type, tuple(logs.pretty()), context.journal_end_next, observed)
 
     def _enter(
-        self, context: CallContext, arguments: bytes, seed: bytes, now_ms: float, user_seconds: float
+        self,
+        context: CallContext,
+        arguments: bytes,
+        seed: bytes,
+        now_ms: float,
+        user_seconds: float,
+        given: GivenQuery | None = None,
     ) -> Settled:
         transaction = context.transaction
-        image = self.images.image_of(transaction.catalog, transaction.snapshot)
+        if given is not None:
+            image = given.image
+        else:
+            image = self.images.image_of(transaction.catalog, transaction.snapshot)
         isolate = self._engine.isolate()
         run = _Run(context, isolate, seed, now_ms, deque())
         request = CallRequest(
@@ -209,7 +239,11 @@ class Runner:
         return settled
 
     def _finish(
-        self, context: CallContext, function: AnalysedFunction, settled: Settled
+        self,
+        context: CallContext,
+        function: AnalysedFunction,
+        settled: Settled,
+        given: GivenQuery | None = None,
     ) -> tuple[bytes | None, JsError | None]:
         """The canonical result, or the error with its source positions."""
         if isinstance(settled, Returned):
@@ -219,7 +253,8 @@ class Runner:
                 return None, refusal(refused.message)
         if isinstance(settled, Terminated):
             return None, error_of_termination(settled)
-        return None, error_of_thrown(with_canonical_data(settled), self._source_maps(context))
+        source_maps = self._source_maps(context) if given is None else _no_source_map
+        return None, error_of_thrown(with_canonical_data(settled), source_maps)
 
     def _checked(self, context: CallContext, function: AnalysedFunction, text: bytes) -> bytes:
         catalog = context.transaction.catalog
@@ -315,6 +350,11 @@ class _StackKilled(BackendError):
     def __init__(self, error: JsError) -> None:
         super().__init__(ErrorKind.OPERATIONAL, "FunctionStackKilled", error.message)
         self.error = error
+
+
+def _no_source_map(_path: str) -> SourceMap | None:
+    """A given query is its own source, whatever module of the app has its path."""
+    return None
 
 
 def _beginning_of(transaction: Transaction) -> Transaction:

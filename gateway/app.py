@@ -14,6 +14,7 @@ from gateway.identity import require_admin
 from gateway.routes.deploy import deploy_routes
 from gateway.routes.files import FileRoutes
 from gateway.routes.functions import function_routes, json_response
+from gateway.routes.inline_query import inline_query_routes
 from gateway.routes.logs import log_routes
 from gateway.status import http_answer
 from log import errors
@@ -39,7 +40,6 @@ _UNBUILT = {
     "json_schemas": "Streaming export",
     "list_snapshot": "Streaming export",
     "perform_import": "Importing data",
-    "run_test_function": "Running an inline query",
     "shapes2": "Listing table shapes",
     "stream_udf_execution": "The old log stream",
     "streaming_import": "Streaming import",
@@ -57,6 +57,7 @@ def build_app(core: GatewayCore, blobs: BlobStore | None = None) -> HotRoutes:
     app.register_blueprint(function_routes(core))
     app.register_blueprint(deploy_routes(core))
     app.register_blueprint(log_routes(core))
+    app.register_blueprint(inline_query_routes(core))
     _add_probes(app, core)
     _add_unbuilt(app)
     _add_error_answers(app)

@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from functions.path import SYSTEM_FOLDER
 from gateway.backend import FunctionCall, FunctionOutcome
 from log.limits import FUNCTION_LOG_ENTRIES_MAX
 
@@ -89,6 +90,10 @@ class FunctionLog:
         cached: bool = False,
         http_status: int | None = None,
     ) -> None:
+        """Keep one execution. What the CLI and the dashboard ask for themselves is none of the app's, and
+        would soon be all that is kept."""
+        if call.path.startswith(SYSTEM_FOLDER):
+            return
         self._last_cursor_ms = max(now_seconds * 1000, self._last_cursor_ms + _CURSOR_STEP_MS)
         self._ring.append(
             Execution(

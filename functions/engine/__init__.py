@@ -15,6 +15,9 @@ PRELUDE_PARTS = ("core", "inspect", "analysis", "console", "web", "platform", "l
 LAZY_PARTS = ("url", "streams", "fetch", "subtle", "intl", "timers", "network")
 """Evaluated by the call (or module) that first needs one; prelude/lazy.js says which globals do."""
 
+QUERY_WRAPPERS = "wrappers"
+"""A module, no part of the prelude: only the images of inline queries hold it."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineFiles:
@@ -38,3 +41,8 @@ def read_engine_files() -> EngineFiles:
         return {name: (BUILD_FOLDER / f"{name}.js").read_bytes() for name in names}
 
     return EngineFiles(wasm.read_bytes(), parts(PRELUDE_PARTS), parts(LAZY_PARTS))
+
+
+def read_query_wrappers() -> bytes:
+    """The source of the module that inline queries import `query` from."""
+    return (BUILD_FOLDER / f"{QUERY_WRAPPERS}.js").read_bytes()

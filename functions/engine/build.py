@@ -1,9 +1,9 @@
 """Build recipe of the JavaScript engine: `python -m functions.engine.build`.
 
 Inputs: the C glue and the prelude beside this file, the QuickJS source of one PyPI sdist pinned by hash,
-npm packages pinned by `package-lock.json`, the `ziglang` compiler. Outputs, in `build/`: `engine.wasm` and
-one `.js` file for each part of the prelude. A stamp of all input hashes makes a second run a no-op; a
-lock makes two runs at once safe.
+npm packages pinned by `package-lock.json`, the `ziglang` compiler. Outputs, in `build/`: `engine.wasm`,
+one `.js` file for each part of the prelude, and one for the wrappers of inline queries. A stamp of all input
+hashes makes a second run a no-op; a lock makes two runs at once safe.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from functions.engine import BUILD_FOLDER, LAZY_PARTS, PRELUDE_PARTS
+from functions.engine import BUILD_FOLDER, LAZY_PARTS, PRELUDE_PARTS, QUERY_WRAPPERS
 
 SOURCE_PROJECT = "quickjs-ng"
 SOURCE_FILE = "quickjs_ng-0.17.0.2.tar.gz"
@@ -37,7 +37,7 @@ DISPATCH_BEFORE = "#define DIRECT_DISPATCH  1"
 DISPATCH_AFTER = "#define DIRECT_DISPATCH  0"
 
 FOLDER = Path(__file__).parent
-BUNDLED_PARTS = ("inspect", *LAZY_PARTS)
+BUNDLED_PARTS = ("inspect", *LAZY_PARTS, QUERY_WRAPPERS)
 """Parts of several files, npm packages among them; `prelude/NAME.entry.js` says which."""
 LAZY_BANNER = "(function (host) { const module = { exports: {} }; let exports = module.exports;"
 LAZY_FOOTER = "return module.exports; })"
@@ -131,7 +131,7 @@ def bundle_prelude() -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(FOLDER / name, npm / name)
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=npm, check=True)
-    for part in (*PRELUDE_PARTS, *LAZY_PARTS):
+    for part in (*PRELUDE_PARTS, *LAZY_PARTS, QUERY_WRAPPERS):
         if part in BUNDLED_PARTS:
             bundle_part(part, npm)
         else:
@@ -143,6 +143,8 @@ def bundle_part(part: str, npm: Path) -> None:
     options = ["--bundle", "--minify", "--platform=browser", "--target=es2022", "--log-level=warning"]
     if part in LAZY_PARTS:
         options += ["--format=cjs", f"--banner:js={LAZY_BANNER}", f"--footer:js={LAZY_FOOTER}"]
+    elif part == QUERY_WRAPPERS:
+        options += ["--format=esm"]
     else:
         options += ["--format=iife"]
     options += [f"--outfile={BUILD_FOLDER / part}.js"]

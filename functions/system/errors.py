@@ -224,3 +224,15 @@ def environment_value_invalid(name: str, why: str) -> BackendError:
         "InvalidEnvironmentVariable",
         f"The value of environment variable {name} does not match its declaration: {why}",
     )
+
+
+# --- inline queries ---------------------------------------------------------------------------------
+
+
+def invalid_inline_query(fault: str) -> BackendError:
+    return bad_request("InvalidTestQuery", fault)
+
+
+def unsupported_inline_query(kind: str) -> BackendError:
+    """`kind` in the plural."""
+    return bad_request("UnsupportedTestQuery", f"{kind} are not supported in the REPL yet.")

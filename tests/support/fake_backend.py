@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -246,6 +246,11 @@ class FakeBackend:
             return await self.run_mutation(call)
         await self._enter(call)
         return self._run(call, self.published_ts, udf_type, None)[0]
+
+    async def run_inline(self, call: FunctionCall, source: str) -> FunctionOutcome:
+        """The source names the function to run."""
+        await self._enter(call)
+        return self._run(replace(call, path=source), self.published_ts, "Query", None)[0]
 
     async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
         self.admin_calls.append((operation, body, identity))
