@@ -284,35 +284,34 @@ class Executor:
     # --- system functions ---------------------------------------------------------------------------
 
     async def _run_system(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
-        if call.component:
-            text = component_not_found_text(call.component)
-            return Ended(RunOutcome(None, JsError(text + "\n"), "Query", observed=Observed()), 0)
+        """A refusal is a result as any other: it has a ts, and what was read for it, and may be held."""
         function = SYSTEM_FUNCTIONS.get(path.canonical)
-        if function is None or not call.identity.is_admin:
-            text = f"Could not find public function for '{path.display}'."
-            return Ended(RunOutcome(None, JsError(text + "\n"), "Query", observed=Observed(identity=True)), 0)
+        if function is None or call.component or not call.identity.is_admin:
+            attempt = await self._begin_reading(ts)
+            return _system_ended(attempt.transaction, None, JsError(_system_refusal(call, path)))
         arguments = values.loads(call.args)
         args = arguments[0] if isinstance(arguments, list) and arguments else {}
 
         def run(transaction: Transaction, context: SystemContext) -> bytes:
             return values.dumps(function.run(transaction, args, context))
 
-        is_query = function.udf_type == "Query"
+        if function.udf_type == "Mutation":
+            return await self._run_system_mutation(call, path, run)
+        transaction = (await self._begin_reading(ts)).transaction
         try:
-            if is_query:
-                transaction = (await self._begin_reading(ts)).transaction
-                value, reads = run(transaction, self._system_context()), transaction.reads.encode()
-                end_ts = transaction.begin_ts
-            else:
-                value, end_ts = await self._transact(path.canonical, call.call_id, run)
-                reads = b""
+            return _system_ended(transaction, run(transaction, self._system_context()), None)
         except BackendError as refusal:
-            if refusal.kind is not ErrorKind.BAD_REQUEST:
-                raise
-            error = JsError(f"Uncaught Error: {refusal.message}\n")
-            return Ended(RunOutcome(None, error, function.udf_type, observed=Observed()), 0)
-        outcome = RunOutcome(value, None, function.udf_type, observed=Observed(time=not is_query))
-        return Ended(outcome, end_ts, reads)
+            return _system_ended(transaction, None, _system_failure(refusal))
+
+    async def _run_system_mutation(
+        self, call: RunCall, path: FunctionPath, run: Callable[[Transaction, SystemContext], bytes]
+    ) -> Ended:
+        value, error, ts = None, None, 0
+        try:
+            value, ts = await self._transact(path.canonical, call.call_id, run)
+        except BackendError as refusal:
+            error = _system_failure(refusal)
+        return Ended(RunOutcome(value, error, "Mutation", observed=Observed()), ts)
 
     async def _operate(self, name: str, body: bytes) -> bytes:
         """An HTTP operation: prepared once, then applied in a transaction, again after a conflict."""
@@ -370,3 +369,23 @@ class Executor:
             codec=self._codec,
             node=NodeAnalysis(),
         )
+
+
+def _system_refusal(call: RunCall, path: FunctionPath) -> str:
+    """Why a system function is not run. Who is no admin is told the same whether it exists or not."""
+    if call.component and call.identity.is_admin:
+        return component_not_found_text(call.component) + "\n"
+    return f"Could not find public function for '{path.display}'.\n"
+
+
+def _system_failure(refusal: BackendError) -> JsError:
+    """What the caller did wrong, as the failure of a function; anything else is raised."""
+    if refusal.kind is not ErrorKind.BAD_REQUEST:
+        raise refusal
+    return JsError(f"Uncaught Error: {refusal.message}\n")
+
+
+def _system_ended(transaction: Transaction, value: bytes | None, error: JsError | None) -> Ended:
+    observed = Observed(identity=error is not None)
+    outcome = RunOutcome(value, error, "Query", observed=observed)
+    return Ended(outcome, transaction.begin_ts, transaction.reads.encode())
