@@ -97,9 +97,9 @@ def _add_unbuilt(app: Quart) -> None:
     @app.route("/api/<path:rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     async def unbuilt(rest: str) -> Response:
         what = _UNBUILT.get(rest.partition("/")[0])
-        if what is None:
+        if what is None and not HttpRequest(request.scope).client.reads_structured_logs:
             return Response(b"", 404)
-        raise errors.not_supported_yet(what)
+        raise errors.not_supported_yet(what or f"The operation {rest}")  # nothing the CLI asks is a 404
 
 
 def _add_error_answers(app: Quart) -> None:

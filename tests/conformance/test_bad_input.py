@@ -160,3 +160,21 @@ def test_a_malformed_conversation_ends_as_specified(
         assert closed_with in (None, 1005)
     else:
         assert all(message["type"] != "FatalError" for message in received) and closed_with == code
+
+
+@pytest.mark.parametrize("path", ["_system/nosuch:default", "_system/cli/tables:default"])
+def test_a_system_function_is_refused_on_a_socket_to_whoever_is_no_admin(
+    server: RunningServer, path: str
+) -> None:
+    async def converse() -> dict[str, Any]:
+        async with connect(server.url.replace("http", "ws") + "/api/1.48.0/sync") as socket:
+            for frame in (CONNECT, modify(0, 1, {**ADD, "udfPath": path})):
+                await socket.send(json.dumps(frame))
+            while True:
+                message = json.loads(await asyncio.wait_for(socket.recv(), 20))
+                if message.get("modifications"):
+                    return message["modifications"][0]
+
+    refused = asyncio.run(converse())
+    assert refused["type"] == "QueryFailed", refused
+    assert "Could not find public function" in refused["errorMessage"]

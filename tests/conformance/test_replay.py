@@ -20,9 +20,13 @@ def tidelog(server: RunningServer, *arguments: str) -> str:
     return done.stdout
 
 
-def call(server: RunningServer, kind: str, path: str, args: dict[str, object]) -> object:
+def call(
+    server: RunningServer, kind: str, path: str, args: dict[str, object], key: str | None = None
+) -> object:
+    """As anybody, or with an admin key."""
     body = {"path": path, "args": args, "format": "json"}
-    answer = httpx.post(f"{server.url}/api/{kind}", json=body, timeout=30).json()
+    headers = {"Authorization": f"Convex {key}"} if key is not None else {}
+    answer = httpx.post(f"{server.url}/api/{kind}", json=body, headers=headers, timeout=30).json()
     assert answer["status"] == "success", answer
     return answer["value"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,7 @@ class RunningServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.site_url = f"http://127.0.0.1:{self.site_port}"
         self._process: subprocess.Popen[str] | None = None
+        self._admin_key: str | None = None
         self.output = folder / "server.out"
 
     def start(self) -> None:
@@ -138,8 +142,12 @@ class RunningServer:
     # --- the user's side ----------------------------------------------------------------------------
 
     def admin_key(self) -> str:
-        command = [str(_TIDELOG), "admin-key", "--data", str(self.data.path)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[-2]
+        """Asked for once: starting the command takes as long as some of the tests."""
+        if self._admin_key is None:
+            command = [str(_TIDELOG), "admin-key", "--data", str(self.data.path)]
+            printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            self._admin_key = printed.split("\n")[-2]
+        return self._admin_key
 
     def environment(self) -> dict[str, str]:
         """For the CLI and node: as the self-hosting documents say, and nothing of this machine's."""
@@ -159,6 +167,41 @@ class RunningServer:
             text=True,
             timeout=seconds_max,
         )
+
+    @contextlib.contextmanager
+    def followed(
+        self, app: Path, *arguments: str, seconds_max: float = 60
+    ) -> Iterator[Callable[[str], list[str]]]:
+        """`npx convex ...` that goes on by itself. Gives a function that reads its lines through the first
+        one that ends with a text; when the time is up the process has ended, and so have its lines."""
+        command = ["node", str(NPM / "convex" / "bin" / "main.js"), *arguments]
+        process = subprocess.Popen(
+            command,
+            cwd=app,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        alarm = threading.Timer(seconds_max, process.kill)
+        alarm.start()
+
+        def through(text: str) -> list[str]:
+            assert process.stdout is not None
+            lines: list[str] = []
+            for line in process.stdout:
+                lines.append(line.rstrip("\n"))
+                if lines[-1].endswith(text):
+                    return lines
+            raise AssertionError(f"{text!r} did not come: {lines}")
+
+        try:
+            yield through
+        finally:
+            alarm.cancel()
+            process.kill()
+            process.communicate()
 
     def node(self, script: Path, *arguments: str, seconds_max: float = 120) -> list[Any]:
         """Run a client script; its lines that begin with `> ` are JSON observations."""
