@@ -81,7 +81,11 @@ def insert_file(
 
 def get_url(transaction: Transaction, access: FileAccess, storage_id: Any) -> str | None:
     row = find_file(transaction, storage_id, "storage.getUrl")
-    return f"{access.cloud_origin}/api/storage/{row['storageId']}" if row is not None else None
+    return url_of(access.cloud_origin, row) if row is not None else None
+
+
+def url_of(cloud_origin: str, row: FileRow) -> str:
+    return f"{cloud_origin}/api/storage/{row['storageId']}"
 
 
 def get_metadata(transaction: Transaction, storage_id: Any) -> dict[str, Any] | None:

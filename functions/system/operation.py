@@ -15,6 +15,17 @@ from functions.isolate import Engine
 from functions.pages import CursorCodec
 from functions.system.node_analysis import NodeAnalyser
 from functions.transaction import Transaction
+from log.errors import bad_request
+
+Args = dict[str, Any]
+"""The argument of a `_system/...` function: Convex values by name."""
+
+
+def argument(args: Args, name: str, kind: type) -> Any:
+    found = args.get(name)
+    if not isinstance(found, kind):
+        raise bad_request("InvalidArgument", f"Missing or invalid argument `{name}`.")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

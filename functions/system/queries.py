@@ -15,23 +15,16 @@ import orjson
 from functions.catalog import BACKFILLING, ENABLED, Catalog, Module, Table
 from functions.pages import PageRequest, read_page
 from functions.query import plan_query
+from functions.scheduled_jobs import JOBS
+from functions.system.files import FILES
 from functions.system.forecast import measure
-from functions.system.operation import SystemContext
+from functions.system.operation import Args, SystemContext, argument
 from functions.system.schema_changes import user_indexes
 from functions.transaction import Transaction
 from log import values
-from log.errors import bad_request
 from log.ids import InvalidId, decode_id
 
-Args = dict[str, Any]
 _ANY_VALIDATOR = {"type": "any"}
-
-
-def _argument(args: Args, name: str, kind: type) -> Any:
-    found = args.get(name)
-    if not isinstance(found, kind):
-        raise bad_request("InvalidArgument", f"Missing or invalid argument `{name}`.")
-    return found
 
 
 # --- tables -----------------------------------------------------------------------------------------
@@ -45,17 +38,24 @@ def list_tables(transaction: Transaction, _args: Args, _context: SystemContext) 
 
 def table_data(transaction: Transaction, args: Args, context: SystemContext) -> Any:
     """One page of a table by creation time; a table that does not exist is empty."""
-    options = _argument(args, "paginationOpts", dict)
-    name = _argument(args, "table", str)
     order = "desc" if args.get("order") == "desc" else "asc"
+    return table_page(transaction, argument(args, "table", str), order, args, context)
+
+
+def table_page(
+    transaction: Transaction, name: str, order: str, args: Args, context: SystemContext
+) -> dict[str, Any]:
+    """The pagination result that the `paginationOpts` of `args` ask for."""
+    options = argument(args, "paginationOpts", dict)
     tree = {"source": {"type": "FullTableScan", "tableName": name, "order": order}, "operators": []}
     request = PageRequest(
         cursor=options.get("cursor"),
         end_cursor=options.get("endCursor"),
-        page_size=int(_argument(options, "numItems", float)),
+        page_size=int(argument(options, "numItems", float)),
     )
     plan = plan_query(tree, transaction.catalog)
-    return values.loads_canonical(read_page(plan, transaction, request, None, context.codec).to_json())
+    page = read_page(plan, transaction, request, None, context.codec)
+    return values.loads_canonical(page.to_json())  # type: ignore[return-value]
 
 
 def table_size(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
@@ -76,7 +76,10 @@ def query_table(transaction: Transaction, args: Args, context: SystemContext) ->
 
 
 def table_mapping(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
-    return {str(table.number): table.name for table in transaction.catalog.user_tables()}
+    """Of the tables whose ids a document may hold."""
+    catalog = transaction.catalog
+    tables = [*catalog.user_tables(), catalog.tables[JOBS], catalog.tables[FILES]]
+    return {str(table.number): table.name for table in tables}
 
 
 def table_indexes(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
@@ -102,7 +105,7 @@ def _backfill_state(state: str) -> str:
 
 
 def _user_table(catalog: Catalog, args: Args) -> Table | None:
-    table = catalog.tables.get(_argument(args, "tableName", str))
+    table = catalog.tables.get(argument(args, "tableName", str))
     return table if table is not None and not table.is_system else None
 
 
@@ -110,11 +113,11 @@ def _user_table(catalog: Catalog, args: Args) -> Table | None:
 
 
 def document_by_id(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
-    return _document(transaction, _argument(args, "id", str))
+    return _document(transaction, argument(args, "id", str))
 
 
 def documents_by_id(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
-    return [_document(transaction, _argument(each, "id", str)) for each in _argument(args, "ids", list)]
+    return [_document(transaction, argument(each, "id", str)) for each in argument(args, "ids", list)]
 
 
 def _document(transaction: Transaction, document_id: str) -> Any:
@@ -181,7 +184,7 @@ def environment_variables(transaction: Transaction, _args: Args, _context: Syste
 
 def environment_variable(transaction: Transaction, args: Args, context: SystemContext) -> Any:
     """One variable as functions see it, built-in ones too; None when it is not set."""
-    name = _argument(args, "name", str)
+    name = argument(args, "name", str)
     value = {**context.system_environment, **transaction.catalog.environment}.get(name)
     return {"name": name, "value": value} if value is not None else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from functions.system import environment, files, jobs, push, queries
+from functions.system import dashboard, environment, files, jobs, push, queries
 from functions.system.forecast import evaluate_schema, prepare_schema
 from functions.system.operation import Operation, SystemContext, SystemFunction
 from functions.transaction import Transaction
@@ -68,6 +68,19 @@ _QUERIES: dict[str, _Query] = {
     "_system/frontend/indexes.js:default": queries.table_indexes,
     "_system/frontend/listAuthProviders.js:default": queries.auth_providers,
     "_system/frontend/listConfiguredSinks.js:default": queries.empty_list,
+    "_system/frontend/modules.js:list": dashboard.modules,
+    "_system/frontend/modules.js:listForAllComponents": dashboard.modules_of_all_components,
+    "_system/frontend/modules.js:argsValidator": dashboard.args_validator,
+    "_system/frontend/listCronJobs.js:default": dashboard.cron_jobs,
+    "_system/frontend/listCronJobRuns.js:default": dashboard.cron_runs,
+    "_system/frontend/paginatedScheduledJobs.js:default": dashboard.pending_jobs,
+    "_system/frontend/fileStorageV2.js:numFiles": dashboard.file_count,
+    "_system/frontend/fileStorageV2.js:fileMetadata": dashboard.file_page,
+    "_system/frontend/fileStorageV2.js:getFile": dashboard.file_by_id,
+    "_system/frontend/snapshotImport.js:list": queries.empty_list,
+    "_system/frontend/latestExport.js:default": queries.nothing,
+    "_system/frontend/latestExport.js:latestCloudExport": queries.nothing,
+    "_system/frontend/node.js:version": queries.nothing,
 }
 
 SYSTEM_FUNCTIONS: dict[str, SystemFunction] = {

@@ -315,6 +315,8 @@ def test_unbuilt_endpoints_say_so_and_unknown_ones_are_an_empty_404() -> None:
         for path in ("/api/nothing", "/nothing"):
             answer = await site.http.get(path)
             assert (answer.status_code, answer.content) == (404, b"")
+        from_cli = await site.http.get("/api/nothing", headers={"Convex-Client": "npm-cli-1.48.0"})
+        assert (from_cli.status_code, from_cli.json()["code"]) == (400, "NotSupportedYet")
 
     run(scenario)
 

@@ -111,7 +111,11 @@ def test_indexes_show_how_far_they_are_built(deployment: Deployment) -> None:
 
 def test_the_table_mapping_goes_from_number_to_name(deployment: Deployment) -> None:
     deployment.database.insert("a", {})
-    assert deployment.query("_system/frontend/getTableMapping.js:default") == {"10001": "a"}
+    assert deployment.query("_system/frontend/getTableMapping.js:default") == {
+        "10001": "a",
+        "539": "_scheduled_jobs",
+        "540": "_file_storage",
+    }
 
 
 # --- documents ------------------------------------------------------------------------------------------
@@ -233,6 +237,8 @@ def test_every_query_depends_on_the_catalog(deployment: Deployment, path: str) -
         "name": "A",
         "id": "x",
         "ids": [],
+        "function": "m:f",
+        "storageId": "11111111-2222-4333-8444-555555555555",
         "paginationOpts": page_options(1.0),
     }
     SYSTEM_FUNCTIONS[path].run(transaction, args, deployment.context)
