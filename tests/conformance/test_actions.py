@@ -65,7 +65,8 @@ def test_functions_that_an_action_called_are_in_the_logs(server: RunningServer) 
 
 
 def test_the_slow_executor_comes_back_when_it_was_killed(server: RunningServer) -> None:
-    server.kill("slow-executor")
+    killed = server.kill("slow-executor")
+    server.wait_replaced("slow-executor", killed)  # what was asked of the dead one is lost (at most once)
     called = call(server, "action", "actions:twice", {"name": "after-kill"})
     assert called == {"counts": [1, 2], "last": 2}
 

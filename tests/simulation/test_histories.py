@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -27,6 +28,8 @@ def test_a_thousand_histories_break_no_promise() -> None:
     played = play(SEEDS)
     assert played.returncode == 0, f"seeds {SEEDS}\n{played.stdout}{played.stderr}"
     assert "1000 of 1000 histories held" in played.stdout
+    shortest = re.search(r"(\d+) at least", played.stdout)
+    assert shortest is not None and int(shortest[1]) >= STEPS_MIN, played.stdout
 
 
 @pytest.mark.parametrize("seed", [3, 4, 5])
@@ -58,9 +61,8 @@ FAULTS = (
 )
 
 
-def test_every_history_is_long_enough_and_every_fault_occurs_in_some() -> None:
-    histories = [run_history(seed) for seed in range(1, 61)]
-    assert min(history.steps for history in histories) >= STEPS_MIN
+def test_every_fault_occurs_in_some_history() -> None:
+    histories = [run_history(seed) for seed in range(1, 26)]
     said = "\n".join(event.what for history in histories for event in history.of(Fault))
     assert [fault for fault in FAULTS if fault not in said] == []
 
