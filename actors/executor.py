@@ -61,6 +61,7 @@ from log.blob_store import BlobStore
 from log.errors import BackendError, ErrorKind, internal_server_error, not_supported_yet
 from log.invariant import invariant
 from log.record import CallTrace
+from log.token_signer import TokenSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ def runner_of(engine: Engine, settings: ExecutorSettings) -> Runner:
     images = Images(engine, settings.system_environment)
     deployment = {"name": settings.instance_name, "region": None, "class": "self-hosted"}
     codec = CursorCodec(settings.instance_secret)
-    return Runner(engine, images, codec, deployment, files_of(settings))
+    signer = TokenSigner(settings.instance_secret, settings.cloud_origin)
+    return Runner(engine, images, codec, deployment, files_of(settings), signer)
 
 
 def files_of(settings: ExecutorSettings) -> FileAccess:

@@ -59,6 +59,7 @@ from functions.system.files import FileAccess
 from functions.transaction import Transaction
 from log import limits
 from log.errors import CATCHABLE_KINDS, BackendError, ErrorKind
+from log.token_signer import TokenSigner
 
 _KINDS = {"Query": "query", "Mutation": "mutation"}
 _CALLEE_TYPES = {"query": "Query", "mutation": "Mutation", "snapshotQuery": "SnapshotQuery"}
@@ -139,9 +140,11 @@ class Runner:
         codec: CursorCodec,
         deployment: dict[str, Any],
         files: FileAccess | None = None,
+        signer: TokenSigner | None = None,
     ) -> None:
         self._engine, self.images = engine, images
-        self._codec, self.deployment, self.files = codec, deployment, files
+        self._codec, self.deployment = codec, deployment
+        self.files, self._signer = files, signer
 
     def run(
         self,
@@ -178,6 +181,7 @@ class Runner:
             logs=logs,
             observed=observed,
             files=self.files,
+            signer=self._signer,
             request_id=call.request_id,
             job_id=call.job_id,
             journal_end=call.journal_end,

@@ -25,6 +25,7 @@ from functions.query import QueryStream, plan_query
 from functions.storage_calls import STORAGE_HANDLERS
 from functions.system.files import FileAccess
 from functions.system.tables import VIRTUAL_NAME_BY_NUMBER
+from functions.token_calls import sign_token
 from functions.transaction import Transaction
 from functions.virtual_tables import VIRTUAL_TABLES, VirtualTable
 from log import values
@@ -32,6 +33,7 @@ from log.chains import settled
 from log.errors import BackendError, not_supported_yet
 from log.identity import Identity
 from log.ids import InvalidId, check_table_name, decode_id
+from log.token_signer import TokenSigner
 from log.values import check_value
 
 _NULL = b"null"
@@ -39,6 +41,7 @@ _SELF_CANCELED = (
     "A scheduled mutation canceling itself is deprecated "
     "and will throw an error in a future version of Convex."
 )
+_NANOSECONDS = 1_000_000_000
 _END_OF_STREAM = b'{"done":true,"value":null}'
 
 
@@ -66,6 +69,7 @@ class CallContext:
     logs: LogLines
     observed: Observed
     files: FileAccess | None = None
+    signer: TokenSigner | None = None
     request_id: str = ""
     job_id: str | None = None  # of the scheduled job whose call tree this is
     depth: int = 0
@@ -299,6 +303,12 @@ def _get_user_identity(context: CallContext, _args: dict[str, Any]) -> bytes:
     return context.identity.attributes_json or _NULL
 
 
+def _sign_jwt(context: CallContext, args: dict[str, Any]) -> bytes:
+    if context.udf_type == "Query" or context.signer is None:
+        raise errors.unknown_async_operation("1.0/signJwt")
+    return orjson.dumps(sign_token(context.signer, args, context.transaction.now_ns // _NANOSECONDS))
+
+
 def _get_function_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
     return orjson.dumps({"name": context.path.display, "componentPath": context.component})
 
@@ -352,6 +362,7 @@ ASYNC_HANDLERS: dict[str, Handler] = {
     "1.0/schedule": _schedule,
     "1.0/cancel_job": _cancel_job,
     "1.0/getUserIdentity": _get_user_identity,
+    "1.0/signJwt": _sign_jwt,
     "1.0/getFunctionMetadata": _get_function_metadata,
     "1.0/getDeploymentMetadata": _get_deployment_metadata,
     "1.0/getRequestMetadata": _get_request_metadata,
@@ -361,7 +372,6 @@ ASYNC_HANDLERS: dict[str, Handler] = {
 }
 
 NOT_BUILT = {
-    "1.0/signJwt": "signJwt",
     "1.0/auditLog": "Audit logging",
 }
 """Calls of the package that have no implementation yet, and what a user knows them as (docs/status.md)."""

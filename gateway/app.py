@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import orjson
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
@@ -21,6 +22,7 @@ from log import errors
 from log.blob_store import BlobStore
 from log.errors import BackendError
 from log.limits import HTTP_ECHO_BODY_BYTES_MAX, HTTP_PUSH_BODY_BYTES_MAX, HTTP_REQUEST_SECONDS_MAX
+from log.token_signer import public_key_set
 
 _RUNNING = "This Convex deployment is running. See https://docs.convex.dev/."
 
@@ -79,6 +81,11 @@ def _add_probes(app: Quart, core: GatewayCore) -> None:
     @app.get("/instance_version")
     async def instance_version() -> Response:
         return Response(core.settings.server_version, content_type="text/plain; charset=utf-8")
+
+    @app.get("/.well-known/jwks.json")
+    async def key_set() -> Response:
+        keys = public_key_set(core.settings.instance_secret)
+        return Response(orjson.dumps(keys), content_type="application/json")
 
     @app.post("/echo")
     async def echo() -> Response:

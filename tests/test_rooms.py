@@ -24,7 +24,7 @@ GATEWAY_DOOR = "functions.path"
 
 HOMES = {
     "cronsim": {"functions/crons.py"},
-    "cryptography": {"functions/webcrypto.py", "functions/webcrypto_keys.py"},
+    "cryptography": {"functions/webcrypto.py", "functions/webcrypto_keys.py", "log/token_signer.py"},
     "icu": {"functions/intl/"},
     "sqlite3": {"log/sqlite_store.py", "log/sqlite_reader.py"},
     "psycopg": {"log/postgres_store.py"},

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
+import jwt
 import pytest
 
 from ..support.identity_provider import (
@@ -19,6 +21,7 @@ from ..support.identity_provider import (
 )
 from ..support.server import RunningServer, copy_app
 from .conftest import APP
+from .test_replay import call
 
 SCRIPT = Path(__file__).parent / "auth.mjs"
 CONFIG = f"""
@@ -107,3 +110,17 @@ def test_no_process_writes_a_token_into_its_output(server: RunningServer, provid
     outputs = [server.output, *server.data.logs.glob("*.log")]
     assert len(outputs) > 2 and any("gateway" in output.name for output in outputs)
     assert not [output.name for output in outputs if "eyJ" in output.read_text()], "how every token begins"
+
+
+@pytest.mark.usefixtures("app")
+def test_what_a_mutation_signs_is_verified_by_the_published_keys(server: RunningServer) -> None:
+    token = call(server, "mutation", "users:issue", {"name": "job-7", "seconds": 60})
+    [key] = httpx.get(f"{server.url}/.well-known/jwks.json").json()["keys"]
+    claims = jwt.decode(str(token), jwt.PyJWK(key), algorithms=["ES256"], issuer=server.url)
+    assert claims == {
+        "sub": "job-7",
+        "roles": ["reader"],
+        "iss": server.url,
+        "iat": claims["iat"],
+        "exp": claims["iat"] + 60,
+    }

@@ -3,6 +3,12 @@ import { v } from "convex/values";
 
 export const me = query({ args: {}, handler: async (ctx) => await ctx.auth.getUserIdentity() });
 
+export const issue = mutation({
+  args: { name: v.string(), seconds: v.number() },
+  handler: async (ctx, { name, seconds }) =>
+    await ctx.auth.signJwt({ claims: { sub: name, roles: ["reader"] }, expiresInSeconds: seconds }),
+});
+
 export const sign = mutation({
   args: { channel: v.string() },
   handler: async (ctx, { channel }) => {
