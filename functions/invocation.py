@@ -344,7 +344,7 @@ class Runner:
             return value
         transaction.roll_back(savepoint)
         if isinstance(settled, Terminated) and settled.code in ("timeout", "memory"):
-            raise _StackKilled(error)
+            raise _StackKilled(_of_the_whole_call(settled, error))
         return AnswerError(error.message, error.data)
 
 
@@ -359,6 +359,13 @@ class _StackKilled(BackendError):
 def _no_source_map(_path: str) -> SourceMap | None:
     """A given query is its own source, whatever module of the app has its path."""
     return None
+
+
+def _of_the_whole_call(settled: Terminated, error: JsError) -> JsError:
+    """What ran out is the time of the whole call, not the rest of it that the callee was given."""
+    if settled.code == "timeout":
+        return refusal(errors.timeout_text(limits.FUNCTION_USER_SECONDS_MAX))
+    return error
 
 
 def _beginning_of(transaction: Transaction) -> Transaction:

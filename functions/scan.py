@@ -69,7 +69,6 @@ class Scan:
         "_snapshot_low",
         "_table",
         "_transaction",
-        "rows_returned",
     )
 
     def __init__(
@@ -90,7 +89,6 @@ class Scan:
         self._is_fetched = False  # nothing of the snapshot's part is left to fetch
         self._is_done = False
         self._fetch_rows = SCAN_ROWS_FIRST
-        self.rows_returned = 0
 
     def next(self) -> Row | None:
         """The next row in key order, or None when the interval is exhausted (then all of it is read)."""
@@ -110,8 +108,20 @@ class Scan:
             transaction.record_read(self._index, self._low, after)
             self._low = after
         transaction.budget.read_document(row.size_bytes, is_system=self._table.is_system)
-        self.rows_returned += 1
         return row
+
+    def count(self) -> int:
+        """How many rows are left. All of the interval is read, and no document charged (spec 03 2.2)."""
+        self._transaction.record_read(self._index, self._low, self._high)
+        count = 0
+        while (row := self._next_row()) is not None:
+            count += 1
+            if self._descending:
+                self._high = row.key
+            else:
+                self._low = row.key + b"\x00"
+        self._is_done = True
+        return count
 
     def _next_row(self) -> Row | None:
         """The next visible row; keys the transaction deleted are passed over."""

@@ -177,9 +177,7 @@ def _count(context: CallContext, args: dict[str, Any]) -> bytes:
     if table is None or table.is_system:
         return b"0"
     scan = context.transaction.scan(table.by_id, table, b"", None, descending=False)
-    while scan.next() is not None:
-        pass
-    return str(float(scan.rows_returned)).encode()
+    return str(float(scan.count())).encode()
 
 
 def _normalize_id(context: CallContext, args: dict[str, Any]) -> bytes:
@@ -197,11 +195,10 @@ def _normalize_id(context: CallContext, args: dict[str, Any]) -> bytes:
 
 def _table_of_id(context: CallContext, args: dict[str, Any], method: str) -> Table | None:
     """The user table an id argument belongs to; None when no table has its number."""
-    text = args.get("id")
     try:
-        decoded = decode_id(text)  # type: ignore[arg-type]
-    except (InvalidId, TypeError, AttributeError) as failure:
-        raise errors.invalid_argument("id", method, f"Unable to decode ID: {failure}") from failure
+        decoded = decode_id(arguments.text(args, "id", method))
+    except InvalidId as failure:
+        raise errors.invalid_argument("id", method, str(failure)) from failure
     catalog = context.transaction.catalog
     table = catalog.tables_by_number.get(decoded.table_number)
     is_system_call = bool(args.get("isSystem"))
@@ -225,6 +222,8 @@ def _virtual_of(table: Table) -> VirtualTable | None:
 
 def _insert(context: CallContext, args: dict[str, Any]) -> bytes:
     name = arguments.text(args, "table", "db.insert")
+    if name in VIRTUAL_TABLES:
+        raise errors.read_only_table(name)
     try:
         check_table_name(name)
     except BackendError as refusal:
