@@ -312,15 +312,16 @@ PRESENT = """
 """
 
 
-def test_the_specified_globals_are_present_and_the_others_absent() -> None:
+@pytest.mark.parametrize("kind", ["query", "mutation", "action"])
+def test_the_specified_globals_are_present_and_the_others_absent(kind: str) -> None:
     absent, present = ABSENT.split(), PRESENT.split()
     names = json.dumps(absent + present)
-    kinds = value_of(f"{names}.map((name) => typeof globalThis[name])")
+    kinds = value_of(f"{names}.map((name) => typeof globalThis[name])", kind)
     assert isinstance(kinds, list)
     found = dict(zip(absent + present, kinds, strict=True))
     assert {name for name in absent if found[name] != "undefined"} == set()
     assert {name for name in present if found[name] == "undefined"} == set()
-    assert value_of("[self === globalThis, Object.keys(process)]") == [True, ["env"]]
+    assert value_of("[self === globalThis, Object.keys(process)]", kind) == [True, ["env"]]
 
 
 @pytest.mark.parametrize(

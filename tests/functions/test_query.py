@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -73,6 +75,50 @@ def test_a_range_finds_what_lies_in_it_in_key_order(
     assert "".join(document["letter"] for document in found) == expected
     found = collect(index_range(*items, order="desc"), transaction)
     assert "".join(document["letter"] for document in found) == expected[::-1]
+
+
+RANGE_VALUES: list[Any] = [{"$undefined": None}, None, 1.0, "a", "ab", "b"]
+COMPARISONS: dict[str, Callable[[int], bool]] = {
+    "Eq": lambda order: order == 0,
+    "Gt": lambda order: order > 0,
+    "Gte": lambda order: order >= 0,
+    "Lt": lambda order: order < 0,
+    "Lte": lambda order: order <= 0,
+}
+
+
+def test_every_combination_of_bounds_finds_what_a_comparison_of_each_document_finds() -> None:
+    """One bound of each kind, and every lower with every upper one, at every pair of values."""
+    database = MemoryDatabase()
+    add_index(database, "things", "letter")
+    for value in RANGE_VALUES:
+        for n in (0.0, 1.0):
+            fields = {"n": n} if isinstance(value, dict) else {"letter": value, "n": n}
+            database.insert("things", fields)
+    transaction = database.begin()
+    stored = collect(full_scan(), transaction)
+    pairs = [("Gt", "Lt"), ("Gt", "Lte"), ("Gte", "Lt"), ("Gte", "Lte")]
+    combinations = [((kind, a),) for kind in COMPARISONS for a in RANGE_VALUES]
+    combinations += [
+        ((lower, a), (upper, b)) for lower, upper in pairs for a in RANGE_VALUES for b in RANGE_VALUES
+    ]
+    for bounds in combinations:
+        expected = [document for document in stored if all(holds(document, *bound) for bound in bounds)]
+        expected.sort(key=lambda each: sort_key(each.get("letter", values.UNDEFINED)))
+        items = [(kind, "letter", value) for kind, value in bounds]
+        assert collect(index_range(*items), transaction) == expected, bounds
+        if bounds[0][0] != "Eq":
+            reversed_ = collect(index_range(*items, order="desc"), transaction)
+            assert reversed_ == expected[::-1], bounds
+
+
+def holds(document: dict, kind: str, value: Any) -> bool:
+    bound = values.UNDEFINED if isinstance(value, dict) else value
+    return COMPARISONS[kind](values.compare(document.get("letter", values.UNDEFINED), bound))
+
+
+def sort_key(value: Any) -> Any:
+    return functools.cmp_to_key(values.compare)(value)
 
 
 def test_equality_does_not_find_longer_strings_that_continue_with_a_zero(database: MemoryDatabase) -> None:
@@ -155,6 +201,18 @@ def test_filter_expressions_have_the_values_of_the_specification(expression: dic
                 ]
             },
             "Cannot divide 1 by zero",
+        ),
+        (
+            {"$mod": [{"$literal": INT64_ONE}, {"$literal": INT64_ZERO}]},
+            "Cannot mod 1 by zero",
+        ),
+        (
+            {"$mul": [{"$literal": INT64_ONE}, {"$literal": 2}]},
+            "Cannot multiply 1 (type Int64) and 2.0 (type Float64)",
+        ),
+        (
+            {"$add": [{"$literal": {"$integer": "/////////38="}}, {"$literal": INT64_ONE}]},
+            "Cannot add 9223372036854775807 and 1: the result is out of range for Int64",
         ),
     ],
 )
