@@ -153,6 +153,15 @@ def test_every_invariant_is_guarded_by_a_test_that_exists() -> None:
     assert not missing
 
 
+def test_every_check_of_the_runtime_is_shown_by_tests_that_exist_or_says_why_not() -> None:
+    rows = re.findall(r"^\| (\d+) \| (.+?) \| (.*?) ?\|$", read("conformance.md"), re.M)
+    assert sorted({int(number) for number, *_ in rows}) == list(range(1, 30))
+    for number, shown, tests in rows:
+        guards = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
+        assert guards or "not built" in shown, f"{number}: {shown}"
+        assert not [f"{path}::{name}" for path, name in guards if not defines(ROOT / path, name)]
+
+
 def defines(path: Path, name: str) -> bool:
     return path.exists() and re.search(rf"^\s*(async )?def {name}\(", path.read_text(), re.M) is not None
 

@@ -216,6 +216,19 @@ def test_counting_a_table_reads_all_of_it_and_charges_no_documents(tmp_path: Pat
     play(tmp_path, scene)
 
 
+# --- environment ------------------------------------------------------------------------------------
+
+
+def test_a_variable_is_read_as_it_was_set_last_also_where_it_was_unset_before(tmp_path: Path) -> None:
+    async def scene(server: ActionServer) -> None:
+        assert value_of(await server.query("color", {})) is None
+        for color in ("red", "blue"):
+            await server.set_variable("COLOR", color)
+            assert value_of(await server.query("color", {})) == color
+
+    play(tmp_path, scene)
+
+
 # --- limits -----------------------------------------------------------------------------------------
 
 

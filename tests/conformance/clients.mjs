@@ -189,7 +189,22 @@ const scenarios = {
     });
     await client.mutation(messages.send, { channel, body: "from react" });
     say("bodies", (await arrived).map((message) => message.body));
+    const told = (error) =>
+      say("failed", { isConvexError: error instanceof ConvexError, data: error.data, message: error.message });
+    await client.query(messages.fail, { how: "convex" }).catch(told);
+    await client.action(anyApi.actions.fails, { how: "convex" }).catch(told);
     await client.close();
+  },
+
+  async drawn() {
+    const client = new ConvexHttpClient(url);
+    const draw = () => client.query(messages.drawn, { channel });
+    say("drawn", await draw());
+    say("drawn", await draw());
+    await client.mutation(messages.send, { channel: `not-${channel}`, body: "irrelevant" });
+    say("drawn", await draw());
+    await client.mutation(messages.send, { channel, body: "relevant" });
+    say("drawn", await draw());
   },
 
   /** Many sockets on one query: how long until all have each of a few changes. */

@@ -75,6 +75,19 @@ def test_the_react_client_is_told_of_its_own_change(server: RunningServer) -> No
     assert values_of(observe(server, "react", "react-channel"), "bodies") == [["from react"]]
 
 
+def test_the_react_client_is_told_the_data_of_an_error(server: RunningServer) -> None:
+    failed = values_of(observe(server, "react", "react-errors"), "failed")
+    assert [(each["isConvexError"], each["data"]) for each in failed] == [
+        (True, {"code": "NOPE", "n": "5n"})
+    ] * 2
+
+
+def test_what_was_drawn_at_random_stays_until_what_was_read_changes(server: RunningServer) -> None:
+    first, again, after_another_write, after_a_write = values_of(observe(server, "drawn", "drawn"), "drawn")
+    assert first == again == after_another_write and first["count"] == 0
+    assert after_a_write["count"] == 1 and after_a_write["uuid"] != first["uuid"]
+
+
 def test_a_thousand_subscribers_cost_one_execution_per_change(server: RunningServer) -> None:
     before = calls_run(server)
     seen = observe(server, "many", "many-channel", "1000")

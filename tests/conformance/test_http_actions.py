@@ -62,6 +62,13 @@ def test_a_body_goes_through_in_both_directions(site: httpx.Client, size: int) -
     assert site.put("/echo", content=body).content == body
 
 
+def test_the_response_of_another_server_passes_through(server: RunningServer, site: httpx.Client) -> None:
+    for path, size in (("stream", len("one two three")), ("large", 20 << 20)):
+        with site.stream("GET", "/relay", params={"url": f"{server.site_url}/{path}"}) as answer:
+            assert answer.headers["x-status"] == "200"
+            assert sum(map(len, answer.iter_raw())) == size
+
+
 def test_what_crosses_the_limit_is_left_out(site: httpx.Client) -> None:
     assert len(site.get("/large").content) == 20 << 20
     refused = site.put("/echo", content=bytes((20 << 20) + 1))

@@ -80,6 +80,16 @@ http.route({
   }),
 });
 
+/** The response of another server, as it comes. */
+http.route({
+  path: "/relay",
+  method: "GET",
+  handler: httpAction(async (_ctx, request) => {
+    const found = await fetch(new URL(request.url).searchParams.get("url")!);
+    return new Response(found.body, { headers: { "x-status": String(found.status) } });
+  }),
+});
+
 http.route({
   path: "/echo",
   method: "PUT",

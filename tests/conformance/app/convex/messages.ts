@@ -31,6 +31,15 @@ export const page = query({
       .paginate(paginationOpts),
 });
 
+/** Draws anew whenever it runs. */
+export const drawn = query({
+  args: { channel: v.string() },
+  handler: async (ctx, { channel }) => {
+    const messages = ctx.db.query("messages").withIndex("by_channel", (q) => q.eq("channel", channel));
+    return { uuid: crypto.randomUUID(), count: (await messages.collect()).length };
+  },
+});
+
 export const remove = mutation({
   args: { id: v.id("messages") },
   handler: async (ctx, { id }) => await ctx.db.delete(id),
