@@ -183,7 +183,7 @@ def test_without_executors_jobs_wait() -> None:
     play(scene)
 
 
-def test_what_becomes_due_again_while_its_answer_is_on_the_way_is_run_again() -> None:
+def test_what_becomes_due_again_while_its_answer_is_on_the_way_is_run_again_but_not_beside_itself() -> None:
     """A cron with a short interval: its next run is in the log before the answer to the last is here."""
 
     async def scene(queue: Queue) -> None:
@@ -192,18 +192,21 @@ def test_what_becomes_due_again_while_its_answer_is_on_the_way_is_run_again() ->
 
         async def call(method: str, asked_id: str, call_id: bytes, may_start_actions: bool) -> Any:
             queue.asked.append(asked_id)
+            queue.running += 1
+            queue.running_most = max(queue.running_most, queue.running)
             jobs = queue.database.catalog.tables[scheduled_jobs.JOBS]
             changes: dict[str, Any] = {"nextTs": queue.now_ns() if again[0] else None}
             queue.transact(lambda transaction: transaction.patch(jobs, asked_id, changes))
             again[0] -= 1
             await asyncio.sleep(0.01)
+            queue.running -= 1
             return ["ran", "m.js:f", []]
 
         queue.call = call  # type: ignore[method-assign]
         queue.scheduler.set_executors([queue])
         while len(queue.asked) < 3:
             await asyncio.sleep(0.001)
-        assert queue.asked == [job_id] * 3
+        assert queue.asked == [job_id] * 3 and queue.running_most == 1
 
     play(scene)
 
