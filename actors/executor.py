@@ -35,7 +35,7 @@ from actors.calls import Ended, RunCall, outcome_fields, wire_call
 from actors.chain import Attempt, Done
 from actors.egress import EgressRules
 from actors.executor_pool import ExecutorPool
-from actors.function_runs import run_mutation, run_query
+from actors.function_runs import run_given_query, run_mutation, run_query
 from actors.http_actions import HttpActions
 from actors.job_runs import run_job
 from actors.node_actions import NodeActions
@@ -181,7 +181,7 @@ class Executor:
         self.calls_run += 1
         environment = self._settings.system_environment
         given = given_query(self._engine, attempt.transaction, environment, source)
-        ended = run_query(self._runner, call, parse_function_path(call.path), attempt, given)
+        ended = run_given_query(self._runner, given, call, attempt)
         return outcome_fields(ended, time.perf_counter() - started)
 
     async def _answer_run_job(self, job_id: str, call_id: bytes, may_start: bool) -> Any:

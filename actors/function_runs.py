@@ -15,16 +15,26 @@ from actors.chain import Attempt, Done
 from actors.session_requests import record_outcome, recorded_outcome
 from functions.call_checks import Invocation
 from functions.invocation import GivenQuery, Runner, RunOutcome
-from functions.path import FunctionPath
+from functions.path import FunctionPath, parse_function_path
+from functions.transaction import Transaction
 from log.record import CallTrace
 
 
-def run_query(
-    runner: Runner, call: RunCall, path: FunctionPath, attempt: Attempt, given: GivenQuery | None = None
-) -> Ended:
-    """The result at the attempt's snapshot, with what was read for it. `given`: an inline query."""
-    transaction, now_ms = attempt.transaction, attempt.clock.now_ms
-    outcome = runner.run(transaction, invocation_of(call, path), attempt.seed, now_ms, given)
+def run_query(runner: Runner, call: RunCall, path: FunctionPath, attempt: Attempt) -> Ended:
+    """The result at the attempt's snapshot, with what was read for it."""
+    transaction = attempt.transaction
+    outcome = runner.run(transaction, invocation_of(call, path), attempt.seed, attempt.clock.now_ms)
+    return _read(outcome, transaction)
+
+
+def run_given_query(runner: Runner, given: GivenQuery, call: RunCall, attempt: Attempt) -> Ended:
+    """As `run_query`, of a query that is no part of the app."""
+    transaction, invocation = attempt.transaction, invocation_of(call, parse_function_path(call.path))
+    outcome = runner.run_given(given, transaction, invocation, attempt.seed, attempt.clock.now_ms)
+    return _read(outcome, transaction)
+
+
+def _read(outcome: RunOutcome, transaction: Transaction) -> Ended:
     return Ended(outcome, transaction.begin_ts, transaction.reads.encode())
 
 

@@ -40,6 +40,7 @@ from functions.isolate import (
 from functions.outcome import (
     JsError,
     LogLines,
+    SourceMaps,
     error_of_termination,
     error_of_thrown,
     refusal,
@@ -83,6 +84,17 @@ class GivenQuery:
 
     image: Image
     function: AnalysedFunction
+
+
+@dataclass(frozen=True, slots=True)
+class _Callee:
+    """A function that may be entered: with its arguments, the image its run starts from, and how positions in
+    its errors are found."""
+
+    function: AnalysedFunction
+    arguments: bytes
+    image: Image
+    source_maps: SourceMaps
 
 
 @dataclass(slots=True)
@@ -146,28 +158,51 @@ class Runner:
         self._codec, self.deployment = codec, deployment
         self.files, self._signer = files, signer
 
-    def run(
-        self,
-        transaction: Transaction,
-        call: Invocation,
-        seed: bytes,
-        now_ms: float,
-        given: GivenQuery | None = None,
-    ) -> RunOutcome:
-        """Run to the end. Function failures are outcomes; a raised BackendError is a system error. What is
-        run is a function of the app, or the `given` one, under the path of the call."""
-        logs, observed = LogLines(), Observed()
+    def run(self, transaction: Transaction, call: Invocation, seed: bytes, now_ms: float) -> RunOutcome:
+        """Run a function of the app to the end. Function failures are outcomes; a raised BackendError is a
+        system error."""
         udf_type = call.udf_type or "Query"
         try:
-            if given is not None:
-                udf_type, function = "Query", given.function
-            else:
-                udf_type, function = resolve(transaction.catalog, call)
+            udf_type, function = resolve(transaction.catalog, call)
             if udf_type == "Action":  # by a push between the look-up of an untyped call and its run
                 raise Refused(f"Function {call.path.canonical} has just become an action. Call it again.")
             arguments = checked_args(transaction.catalog, call, function)
         except Refused as refused:
-            return RunOutcome(None, refusal(refused.message), udf_type, observed=observed)
+            return _refused(refused, udf_type)
+        callee = self._callee_of_app(transaction, function, arguments)
+        return self._run(callee, transaction, call, udf_type, seed, now_ms)
+
+    def run_given(
+        self, given: GivenQuery, transaction: Transaction, call: Invocation, seed: bytes, now_ms: float
+    ) -> RunOutcome:
+        """As `run`, with a query that comes with the call; the call's path is only its name."""
+        try:
+            arguments = checked_args(transaction.catalog, call, given.function)
+        except Refused as refused:
+            return _refused(refused, "Query")
+        callee = _Callee(given.function, arguments, given.image, _no_source_map)
+        return self._run(callee, transaction, call, "Query", seed, now_ms)
+
+    def _callee_of_app(
+        self, transaction: Transaction, function: AnalysedFunction, arguments: bytes
+    ) -> _Callee:
+        catalog, snapshot = transaction.catalog, transaction.snapshot
+
+        def find(path: str) -> SourceMap | None:
+            return self.images.source_map_of(catalog, snapshot, path)
+
+        return _Callee(function, arguments, self.images.image_of(catalog, snapshot), find)
+
+    def _run(
+        self,
+        callee: _Callee,
+        transaction: Transaction,
+        call: Invocation,
+        udf_type: str,
+        seed: bytes,
+        now_ms: float,
+    ) -> RunOutcome:
+        logs, observed = LogLines(), Observed()
         if udf_type == "Query":
             transaction.is_read_only = True
         context = CallContext(
@@ -188,38 +223,27 @@ class Runner:
         )
         try:
             seconds_max = limits.FUNCTION_USER_SECONDS_MAX
-            settled = self._enter(context, arguments, seed, now_ms, seconds_max, given)
-            value, error = self._finish(context, function, settled, given)
+            settled = self._enter(callee, context, seed, now_ms, seconds_max)
+            value, error = self._finish(callee, context, settled)
         except _StackKilled as killed:
             value, error = None, killed.error
         return RunOutcome(value, error, udf_type, tuple(logs.pretty()), context.journal_end_next, observed)
 
     def _enter(
-        self,
-        context: CallContext,
-        arguments: bytes,
-        seed: bytes,
-        now_ms: float,
-        user_seconds: float,
-        given: GivenQuery | None = None,
+        self, callee: _Callee, context: CallContext, seed: bytes, now_ms: float, user_seconds: float
     ) -> Settled:
-        transaction = context.transaction
-        if given is not None:
-            image = given.image
-        else:
-            image = self.images.image_of(transaction.catalog, transaction.snapshot)
         isolate = self._engine.isolate()
         run = _Run(context, isolate, seed, now_ms, deque())
         request = CallRequest(
             operation="call",
             target=(context.path.module, context.path.function, _KINDS[context.udf_type]),
-            args_json=arguments,
+            args_json=callee.arguments,
             now_ms=now_ms,
             seed=seed,
             user_seconds_max=user_seconds,
         )
         try:
-            return self._drive(run, isolate.start(image, request, run), user_seconds)
+            return self._drive(run, isolate.start(callee.image, request, run), user_seconds)
         finally:
             self._engine.release(isolate)
 
@@ -243,34 +267,21 @@ class Runner:
         return settled
 
     def _finish(
-        self,
-        context: CallContext,
-        function: AnalysedFunction,
-        settled: Settled,
-        given: GivenQuery | None = None,
+        self, callee: _Callee, context: CallContext, settled: Settled
     ) -> tuple[bytes | None, JsError | None]:
         """The canonical result, or the error with its source positions."""
         if isinstance(settled, Returned):
             try:
-                return self._checked(context, function, settled.json), None
+                return self._checked(context, callee.function, settled.json), None
             except Refused as refused:
                 return None, refusal(refused.message)
         if isinstance(settled, Terminated):
             return None, error_of_termination(settled)
-        source_maps = self._source_maps(context) if given is None else _no_source_map
-        return None, error_of_thrown(with_canonical_data(settled), source_maps)
+        return None, error_of_thrown(with_canonical_data(settled), callee.source_maps)
 
     def _checked(self, context: CallContext, function: AnalysedFunction, text: bytes) -> bytes:
         catalog = context.transaction.catalog
         return checked_result(context.path, context.udf_type, context.depth, function, catalog, text)
-
-    def _source_maps(self, context: CallContext) -> Any:
-        transaction = context.transaction
-
-        def find(path: str) -> SourceMap | None:
-            return self.images.source_map_of(transaction.catalog, transaction.snapshot, path)
-
-        return find
 
     # --- nested calls (spec 03 2.5) -----------------------------------------------------------------
 
@@ -312,14 +323,14 @@ class Runner:
             streams={},
             stream_count=0,
         )
-        return self._nested_answer(parent, context, function, arguments, args, user_seconds)
+        callee = self._callee_of_app(transaction, function, arguments)
+        return self._nested_answer(parent, context, callee, args, user_seconds)
 
     def _nested_answer(
         self,
         parent: _Run,
         context: CallContext,
-        function: AnalysedFunction,
-        arguments: bytes,
+        callee: _Callee,
         args: dict[str, Any],
         user_seconds: float,
     ) -> bytes | AnswerError:
@@ -332,8 +343,8 @@ class Runner:
         seed = hashlib.sha256(parent.seed + parent.nested_count.to_bytes(4, "big")).digest()
         left = max(0.001, user_seconds - parent.isolate.user_seconds())
         try:
-            settled = self._enter(context, arguments, seed, parent.now_ms, left)
-            value, error = self._finish(context, function, settled)
+            settled = self._enter(callee, context, seed, parent.now_ms, left)
+            value, error = self._finish(callee, context, settled)
         except BaseException:
             transaction.roll_back(savepoint)
             raise
@@ -354,6 +365,10 @@ class _StackKilled(BackendError):
     def __init__(self, error: JsError) -> None:
         super().__init__(ErrorKind.OPERATIONAL, "FunctionStackKilled", error.message)
         self.error = error
+
+
+def _refused(refused: Refused, udf_type: str) -> RunOutcome:
+    return RunOutcome(None, refusal(refused.message), udf_type, observed=Observed())
 
 
 def _no_source_map(_path: str) -> SourceMap | None:

@@ -110,14 +110,7 @@ _FUNCTIONS: dict[str, Callable[[Transaction, dict[str, Any]], Any]] = {
 class AppRunner:
     """In the place of functions.invocation.Runner: runs the functions above."""
 
-    def run(
-        self,
-        transaction: Transaction,
-        call: Invocation,
-        seed: bytes,
-        now_ms: float,
-        given: None = None,
-    ) -> RunOutcome:
+    def run(self, transaction: Transaction, call: Invocation, seed: bytes, now_ms: float) -> RunOutcome:
         args = orjson.loads(call.args)[0]
         kind = "Mutation" if call.udf_type == "Mutation" else "Query"
         try:
