@@ -31,7 +31,7 @@ CHAT := docs/examples/chat/node_modules/.stamp
 TEST_CLIENTS := tests/npm/node_modules/.stamp
 BENCH_PEERS := tests/bench/node_modules/.stamp
 ENGINE_SOURCES := $(wildcard functions/engine/*.py functions/engine/*.[ch] functions/engine/*.json \
-	functions/engine/prelude/*.js functions/engine/prelude/*/*.js)
+	functions/engine/prelude/*.*js functions/engine/prelude/*/*.js)
 
 .PHONY: help setup setup-dev run test check bench bench-peers chaos mutants soak sim lock clean
 

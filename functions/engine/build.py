@@ -37,7 +37,7 @@ DISPATCH_BEFORE = "#define DIRECT_DISPATCH  1"
 DISPATCH_AFTER = "#define DIRECT_DISPATCH  0"
 
 FOLDER = Path(__file__).parent
-BUNDLED_PARTS = ("inspect", *LAZY_PARTS, QUERY_WRAPPERS)
+BUNDLED_PARTS = ("inspect", "analysis", *LAZY_PARTS, QUERY_WRAPPERS)
 """Parts of several files, npm packages among them; `prelude/NAME.entry.js` says which."""
 LAZY_BANNER = "(function (host) { const module = { exports: {} }; let exports = module.exports;"
 LAZY_FOOTER = "return module.exports; })"
@@ -60,7 +60,7 @@ def build() -> bool:
         engine = renew(
             "engine", hash_of("*.[ch]", also=importlib.metadata.version("ziglang")), compile_engine
         )
-        prelude = renew("prelude", hash_of("*.json", "prelude/**/*.js", "__init__.py"), bundle_prelude)
+        prelude = renew("prelude", hash_of("*.json", "prelude/**/*.*js", "__init__.py"), bundle_prelude)
     return engine or prelude
 
 

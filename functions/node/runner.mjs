@@ -15,7 +15,7 @@ import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 
-import { ShapeError, analyzeModule } from "./analysis.mjs";
+import { ShapeError, analyzeModule } from "../engine/prelude/exports.mjs";
 import * as calls from "./calls.mjs";
 import { listen, send } from "./channel.mjs";
 import { installConsole } from "./console.mjs";

@@ -217,7 +217,6 @@
   host.notYet = (what) => new NativeError(`${what} is not supported by this Tidelog version yet.`);
   host.state = state;
   host.modules = modules;
-  host.registeredKind = registeredKind;
   host.describe = describe;
 
   const { syscall, asyncSyscall } = host;

@@ -1,4 +1,4 @@
-// What a push learns about Node modules by evaluating them (spec 02 9.1, 9.7).
+// The functions a module exports, as a push learns of them (spec 02 9.1): in our runtime, and in Node.js.
 const IDENTIFIER = /^(?!_*$)[A-Za-z_][A-Za-z0-9_]{0,63}$/;
 const KINDS = { isQuery: "query", isMutation: "mutation", isAction: "action" };
 
