@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,18 +12,8 @@ from log import limits
 from log.errors import BackendError
 from log.identity import ADMIN
 
-from ..support.action_server import ActionServer
+from ..support.action_server import ActionServer, play
 from ..support.recorded import ANN
-
-PATIENCE_SECONDS = 60
-
-
-def play(folder: Path, source: str, scene: Callable[[ActionServer], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        async with ActionServer(folder, source) as server:
-            await asyncio.wait_for(scene(server), PATIENCE_SECONDS)
-
-    asyncio.run(whole())
 
 
 def test_an_action_calls_queries_mutations_and_actions_and_sees_what_they_wrote(tmp_path: Path) -> None:
@@ -42,7 +30,7 @@ def test_an_action_calls_queries_mutations_and_actions_and_sees_what_they_wrote(
         paths = [path for path, _outcome in server.told]
         assert paths == ["shop.js:increment", "shop.js:increment", "shop.js:inner", "shop.js:count"]
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_an_internal_action_is_not_there_for_clients_but_for_admins(tmp_path: Path) -> None:
@@ -52,7 +40,7 @@ def test_an_internal_action_is_not_there_for_clients_but_for_admins(tmp_path: Pa
         assert "Could not find public function for 'shop:hidden'" in await server.failure("hidden")
         assert (await server.act("hidden", identity=ADMIN)).value == b"7.0"
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_a_failed_call_can_be_caught_and_names_its_data(tmp_path: Path) -> None:
@@ -80,7 +68,7 @@ def test_a_failed_call_can_be_caught_and_names_its_data(tmp_path: Path) -> None:
         )
         assert await server.system_rows("_scheduled_jobs") == []
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_operations_run_at_the_same_time_and_timers_fire_in_order(tmp_path: Path) -> None:
@@ -96,7 +84,7 @@ def test_operations_run_at_the_same_time_and_timers_fire_in_order(tmp_path: Path
     async def scene(server: ActionServer) -> None:
         assert await server.value("many") == [1, 3, 2, 0]
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_what_nobody_awaited_is_told_and_timers_are_not(tmp_path: Path) -> None:
@@ -113,7 +101,7 @@ def test_what_nobody_awaited_is_told_and_timers_are_not(tmp_path: Path) -> None:
         assert outcome.value == b"1.0" and time.monotonic() - started < 30
         assert b"2 unawaited operations: [mutation, vectorSearch]. Async operations" in outcome.log_lines
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_an_action_knows_who_calls_and_passes_it_on(tmp_path: Path) -> None:
@@ -128,7 +116,7 @@ def test_an_action_knows_who_calls_and_passes_it_on(tmp_path: Path) -> None:
         outcome = await server.act("me", identity=ANN)
         assert outcome.value == b'["ann","ann","0123456789abcdef","shop:me"]'
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +153,7 @@ def test_a_hostile_action_ends_in_its_error_and_the_next_one_runs(
         assert text in await server.failure("hostile")
         assert await server.value("fine") == 1
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_an_action_that_outlives_its_time_is_ended_waiting_or_computing(
@@ -180,7 +168,7 @@ def test_an_action_that_outlives_its_time_is_ended_waiting_or_computing(
         for name in ("waits", "computes"):
             assert "Function execution timed out" in await server.failure(name)
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_actions_call_one_another_only_so_deep(tmp_path: Path) -> None:
@@ -189,7 +177,7 @@ def test_actions_call_one_another_only_so_deep(tmp_path: Path) -> None:
     async def scene(server: ActionServer) -> None:
         assert "Cross component call depth limit exceeded" in await server.failure("deeper")
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_two_hundred_actions_wait_together_and_all_end(tmp_path: Path) -> None:
@@ -203,7 +191,7 @@ def test_two_hundred_actions_wait_together_and_all_end(tmp_path: Path) -> None:
         outcomes = await asyncio.gather(*(server.value("wait", {"name": "n"}) for _ in range(200)))
         assert sorted(outcomes) == [float(number) for number in range(1, 201)]
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_beyond_the_budget_actions_queue_and_are_refused_when_they_have_waited_too_long(
@@ -222,7 +210,7 @@ def test_beyond_the_budget_actions_queue_and_are_refused_when_they_have_waited_t
         assert refused.value.code == "TooManyConcurrentRequests"
         assert (await first).error is None
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_an_action_schedules_and_cancels(tmp_path: Path) -> None:
@@ -240,7 +228,7 @@ def test_an_action_schedules_and_cancels(tmp_path: Path) -> None:
         assert states == {soon: "success", never: "canceled"}
         assert (await server.query("count", {"name": "b"})).value == b"0.0"
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 async def _ended_states(server: ActionServer, count: int) -> dict[str, str]:
@@ -274,7 +262,7 @@ def test_a_scheduled_action_runs_once_and_its_job_says_how_it_ended(tmp_path: Pa
         notes = (await server.query("notes", {})).value or b""
         assert notes.count(b'"text":"inProgress"') == 1
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_what_a_cancelled_action_still_schedules_is_cancelled_from_the_start(tmp_path: Path) -> None:
@@ -297,7 +285,7 @@ def test_what_a_cancelled_action_still_schedules_is_cancelled_from_the_start(tmp
         assert len(states) == 3 and set(states.values()) == {"canceled"} and job in states
         assert (await server.query("count", {"name": "a"})).value == b"0.0"
 
-    play(tmp_path, source, scene)
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_an_action_that_was_lost_has_failed_and_is_not_run_again(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,11 @@ import pytest
 
 from functions import invocation
 from functions.path import parse_function_path
-from gateway.backend import FunctionCall, FunctionOutcome
+from gateway.backend import FunctionCall
 from log import limits
 from log.identity import UNKNOWN
 
-from ..support.action_server import ACTIONS, ActionServer
+from ..support.action_server import ACTIONS, ActionServer, play, value_of
 from ..support.deployment import module
 from ..support.recorded import SHOP
 
@@ -103,19 +101,6 @@ export const color = query(() => process.env.COLOR ?? null);
 """
 
 
-def play(folder: Path, scene: Callable[[ActionServer], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        async with ActionServer(folder, SOURCE) as server:
-            await asyncio.wait_for(scene(server), 60)
-
-    asyncio.run(whole())
-
-
-def value_of(outcome: FunctionOutcome) -> Any:
-    assert outcome.error is None, outcome.error
-    return orjson.loads(outcome.value or b"null")
-
-
 # --- modules and paths ------------------------------------------------------------------------------
 
 
@@ -145,7 +130,7 @@ def test_modules_import_each_other_in_cycles_share_chunks_and_may_have_a_default
             assert await answer(server, path) == 1, "a chunk of two modules is evaluated once"
         assert await answer(server, "shop") == "the default"
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 async def answer(server: ActionServer, path: str) -> Any:
@@ -165,7 +150,7 @@ def test_a_mutation_reads_what_it_wrote_at_every_step(tmp_path: Path) -> None:
             *(three, None, []),
         ]
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_what_no_document_can_answer_is_refused_with_its_text(tmp_path: Path) -> None:
@@ -191,7 +176,7 @@ def test_what_no_document_can_answer_is_refused_with_its_text(tmp_path: Path) ->
         assert found["json"] == "Received invalid json:"
         assert found["unknown"] == "Unknown async operation 1.0/nonsense"
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_a_function_has_one_paginated_query_and_each_nested_call_another(tmp_path: Path) -> None:
@@ -204,7 +189,7 @@ def test_a_function_has_one_paginated_query_and_each_nested_call_another(tmp_pat
         )
         assert value_of(await server.query("paginatesInNestedCalls", {})) == 2
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_counting_a_table_reads_all_of_it_and_charges_no_documents(tmp_path: Path) -> None:
@@ -213,7 +198,7 @@ def test_counting_a_table_reads_all_of_it_and_charges_no_documents(tmp_path: Pat
             await server.mutate("note", {"text": str(number)})
         assert value_of(await server.query("counted", {})) == [3, 0, 0]
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 # --- environment ------------------------------------------------------------------------------------
@@ -226,7 +211,7 @@ def test_a_variable_is_read_as_it_was_set_last_also_where_it_was_unset_before(tm
             await server.set_variable("COLOR", color)
             assert value_of(await server.query("color", {})) == color
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 # --- limits -----------------------------------------------------------------------------------------
@@ -238,7 +223,7 @@ def test_a_query_has_at_most_256_operators(tmp_path: Path) -> None:
         refused = value_of(await server.query("operators", {"count": 257}))
         assert refused == "Query has too many operators: 257"
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_a_mutation_that_caught_a_read_limit_may_still_commit(tmp_path: Path) -> None:
@@ -249,7 +234,7 @@ def test_a_mutation_that_caught_a_read_limit_may_still_commit(tmp_path: Path) ->
         assert "Too many documents read in a single function execution (limit: 2)" in failure
         assert len(value_of(await server.query("notes", {}))) == 4
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_time_in_system_calls_is_limited_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +244,7 @@ def test_time_in_system_calls_is_limited_too(tmp_path: Path, monkeypatch: pytest
         assert outcome.error is not None
         assert "Your request timed out performing too many system operations." in outcome.error.message
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 # --- console ----------------------------------------------------------------------------------------
@@ -275,7 +260,7 @@ def test_lines_are_shown_as_specified_cut_and_counted(tmp_path: Path) -> None:
         assert lines[254] == "[INFO] 254" and len(lines) == 256
         assert lines[255] == "[ERROR] Log overflow (maximum 256). Remaining log lines omitted."
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_lines_of_nested_calls_are_among_those_of_the_caller(tmp_path: Path) -> None:
@@ -289,4 +274,4 @@ def test_lines_of_nested_calls_are_among_those_of_the_caller(tmp_path: Path) -> 
             "[LOG] 'af",
         ]
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from log.keys import encode_item
 
-from ..support.action_server import ACTIONS, ActionServer
+from ..support.action_server import ACTIONS, ActionServer, play, value_of
 from ..support.recorded import SHOP
 
 SOURCE = """
@@ -41,24 +38,12 @@ export const peekAnd = mutation(async ({ udfType, name, mine }) => {
 """
 
 
-def play(folder: Path, scene: Callable[[ActionServer], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        async with ActionServer(folder, SOURCE) as server:
-            await asyncio.wait_for(scene(server), 60)
-
-    asyncio.run(whole())
-
-
 async def mutated(server: ActionServer, function: str, **args: Any) -> Any:
-    outcome = await server.mutate(function, args)
-    assert outcome.error is None, outcome.error
-    return orjson.loads(outcome.value or b"null")
+    return value_of(await server.mutate(function, args))
 
 
 async def queried(server: ActionServer, function: str, **args: Any) -> Any:
-    outcome = await server.query(function, args)
-    assert outcome.error is None, outcome.error
-    return orjson.loads(outcome.value or b"null")
+    return value_of(await server.query(function, args))
 
 
 def test_a_handle_calls_an_internal_function_from_everywhere(tmp_path: Path) -> None:
@@ -76,7 +61,7 @@ def test_a_handle_calls_an_internal_function_from_everywhere(tmp_path: Path) -> 
             "the rest is for readers"
         )
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_a_handle_survives_pushes_and_dies_and_lives_with_its_function(tmp_path: Path) -> None:
@@ -93,7 +78,7 @@ def test_a_handle_survives_pushes_and_dies_and_lives_with_its_function(tmp_path:
         await server.push(whole)
         assert await mutated(server, "callHandle", handle=handle, args={"name": "a"}) == 1
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_what_is_no_handle_is_refused(tmp_path: Path) -> None:
@@ -102,7 +87,7 @@ def test_what_is_no_handle_is_refused(tmp_path: Path) -> None:
             refused = await server.mutate("callHandle", {"handle": handle, "args": {}})
             assert refused.error is not None and "Function handle not found" in refused.error.message, handle
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_a_stale_query_sees_what_the_mutation_began_with(tmp_path: Path) -> None:
@@ -113,7 +98,7 @@ def test_a_stale_query_sees_what_the_mutation_began_with(tmp_path: Path) -> None
         assert refused.error is not None
         assert "Cannot call a SnapshotQuery function from a Query function" in refused.error.message
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_what_a_stale_query_read_is_not_compared_with_anything(tmp_path: Path) -> None:
@@ -126,4 +111,4 @@ def test_what_a_stale_query_read_is_not_compared_with_anything(tmp_path: Path) -
         assert not any(start.startswith(hot) for _index, start, _end in stale.intervals())
         assert any(start.startswith(hot) for _index, start, _end in fresh.intervals())
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)

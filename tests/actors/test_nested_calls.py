@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from gateway.backend import FunctionOutcome
 from log.keys import encode_item
 
-from ..support.action_server import ACTIONS, ActionServer
+from ..support.action_server import ACTIONS, ActionServer, message_of, play, value_of
 from ..support.recorded import SHOP
 
 SOURCE = """
@@ -87,24 +81,6 @@ export const withLimits = mutation(async () => [
 """
 
 
-def play(folder: Path, scene: Callable[[ActionServer], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        async with ActionServer(folder, SOURCE) as server:
-            await asyncio.wait_for(scene(server), 60)
-
-    asyncio.run(whole())
-
-
-def value_of(outcome: FunctionOutcome) -> Any:
-    assert outcome.error is None, outcome.error
-    return orjson.loads(outcome.value or b"null")
-
-
-def message_of(outcome: FunctionOutcome) -> str:
-    assert outcome.error is not None, outcome.value
-    return outcome.error.message
-
-
 def test_every_call_and_every_nested_call_has_globals_of_its_own(tmp_path: Path) -> None:
     async def scene(server: ActionServer) -> None:
         rounds = [value_of(await server.query("marks", {})) for _ in range(2)]
@@ -117,7 +93,7 @@ def test_every_call_and_every_nested_call_has_globals_of_its_own(tmp_path: Path)
         await server.push(SHOP + ACTIONS + SOURCE + "export const one = query(() => 1);")
         assert value_of(await server.query("marks", {}))[3] == rounds[0][3], "seeds change with the version"
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_calls_nest_eight_deep_and_the_ninth_is_refused(tmp_path: Path) -> None:
@@ -128,7 +104,7 @@ def test_calls_nest_eight_deep_and_the_ninth_is_refused(tmp_path: Path) -> None:
             "Cross component call depth limit exceeded. Do you have an infinite loop in your app?" in refused
         )
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_a_query_calls_no_mutation(tmp_path: Path) -> None:
@@ -136,7 +112,7 @@ def test_a_query_calls_no_mutation(tmp_path: Path) -> None:
         refused = message_of(await server.query("writes", {}))
         assert "Cannot call a Mutation function from a Query function" in refused
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_a_nested_mutation_that_fails_leaves_no_document_no_table_and_no_job(tmp_path: Path) -> None:
@@ -149,7 +125,7 @@ def test_a_nested_mutation_that_fails_leaves_no_document_no_table_and_no_job(tmp
         executor = server._runtime.executor
         assert "madeByIt" not in (await executor._begin_reading(None)).transaction.catalog.tables
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_what_a_failed_nested_mutation_read_still_counts(tmp_path: Path) -> None:
@@ -157,7 +133,7 @@ def test_what_a_failed_nested_mutation_read_still_counts(tmp_path: Path) -> None
         reads = await server.reads_of("catchesReader", {"name": "hot"})
         assert any(start.startswith(encode_item("hot")) for _index, start, _end in reads.intervals())
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_a_caller_may_catch_what_ends_a_nested_call_but_not_what_ends_all(tmp_path: Path) -> None:
@@ -171,7 +147,7 @@ def test_a_caller_may_catch_what_ends_a_nested_call_but_not_what_ends_all(tmp_pa
         ended = message_of(await server.query("catchesThem", {"names": ["loops"]}))
         assert ended == "Function execution timed out (maximum duration: 1s)\n"
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)
 
 
 def test_limits_of_a_nested_call_hold_inside_it_and_end_with_it(tmp_path: Path) -> None:
@@ -185,4 +161,4 @@ def test_limits_of_a_nested_call_hold_inside_it_and_end_with_it(tmp_path: Path) 
         assert (wrote, read, left, later) == (2, 2, 2, 4), "and the caller's own limits are back"
         assert len(value_of(await server.query("notes", {}))) == 6, "and it may commit"
 
-    play(tmp_path, scene)
+    play(ActionServer(tmp_path, SOURCE), scene)

@@ -12,7 +12,8 @@ import pytest
 from log import limits
 from log.errors import BackendError
 
-from ..support.node_server import ECHO, NodeServer, node_module, play
+from ..support.action_server import play
+from ..support.node_server import ECHO, NodeServer, node_module
 from ..support.recorded import ANN
 
 
@@ -50,7 +51,7 @@ def test_modules_of_node_files_timers_and_imports_are_there(tmp_path: Path) -> N
         digest = hashlib.sha256(b"hey").hexdigest()
         assert await server.value("works", {"text": "hey"}) == [digest, "HEY", "(hey)", "\n"]
 
-    play(tmp_path, source, scene, *others)
+    play(NodeServer(tmp_path, source, *others), scene)
 
 
 def test_it_calls_functions_of_every_kind_as_whoever_calls_it(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_it_calls_functions_of_every_kind_as_whoever_calls_it(tmp_path: Path) ->
         paths = [path for path, _outcome in server.told]
         assert paths == ["shop.js:increment", "shop.js:increment", "tools.js:inner", "shop.js:count"]
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_what_it_schedules_is_committed_and_what_it_cancels_does_not_run(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_what_it_schedules_is_committed_and_what_it_cancels_does_not_run(tmp_pat
         (job,) = await server.system_rows("_scheduled_jobs")
         assert job["state"]["type"] == "canceled"
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 @pytest.mark.parametrize("length", [0, 10, (1 << 20) + 1])
@@ -106,7 +107,7 @@ def test_files_are_stored_and_read_back_in_pieces(tmp_path: Path, length: int) -
     async def scene(server: NodeServer) -> None:
         assert await server.value("stores", {"length": length}) == [True, "text/plain", length, None]
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_the_environment_is_that_of_the_deployment_and_nothing_of_the_server(
@@ -124,7 +125,7 @@ def test_the_environment_is_that_of_the_deployment_and_nothing_of_the_server(
         await server.set_variable("COLOR", "blue")
         assert (await server.value("environment"))["COLOR"] == "blue"
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_the_console_renders_as_node_does(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_the_console_renders_as_node_does(tmp_path: Path) -> None:
             "[WARN] \"Timer 'y' does not exist\"",
         ]
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_a_loop_that_prints_leaves_as_many_lines_as_are_allowed(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_loop_that_prints_leaves_as_many_lines_as_are_allowed(tmp_path: Path) 
         much = await log_of(server, "much")
         assert len(much) == 34 and much[-1].startswith("[ERROR] Log overflow (maximum 1M characters)")
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 # --- failures that user code can see --------------------------------------------------------------------
@@ -206,7 +207,7 @@ def test_what_is_thrown_is_told_with_its_name_and_data(tmp_path: Path) -> None:
         message, data = await server.value("catches")
         assert "Uncaught ConvexError: E" in message and data == {"code": "NOPE"}
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_calls_that_make_no_sense_here_are_refused_with_their_texts(tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_calls_that_make_no_sense_here_are_refused_with_their_texts(tmp_path: Pa
         assert found[6].startswith("Leftover state detected. ")
         assert "Could not find public function for 'shop:missing'" in found[7]
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_a_thousand_operations_may_wait_and_no_more(tmp_path: Path) -> None:
@@ -254,7 +255,7 @@ def test_a_thousand_operations_may_wait_and_no_more(tmp_path: Path) -> None:
         (refused,) = await server.value("many", {"count": 1001})
         assert refused.startswith("Too many concurrent operations.")
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_arguments_beyond_what_node_actions_may_have_are_refused(tmp_path: Path) -> None:
@@ -266,7 +267,7 @@ def test_arguments_beyond_what_node_actions_may_have_are_refused(tmp_path: Path)
         assert refused.value.code == "ArgsTooLarge"
         assert "The maximum size is 5 MiB." in refused.value.message
 
-    play(tmp_path, ECHO, scene)
+    play(NodeServer(tmp_path, ECHO), scene)
 
 
 def test_operations_nobody_awaited_are_told(tmp_path: Path) -> None:
@@ -282,4 +283,4 @@ def test_operations_nobody_awaited_are_told(tmp_path: Path) -> None:
         )
         assert server.pids == []
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)

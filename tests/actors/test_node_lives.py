@@ -12,7 +12,8 @@ import pytest
 
 from log import limits
 
-from ..support.node_server import ECHO, NodeServer, play
+from ..support.action_server import play
+from ..support.node_server import ECHO, NodeServer
 
 
 def test_calls_one_after_the_other_share_a_process_and_calls_at_once_do_not(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_calls_one_after_the_other_share_a_process_and_calls_at_once_do_not(tmp_
         assert len(set(at_once)) == 3 and first in at_once
         assert set(server.pids) == set(at_once)
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_a_process_with_a_running_timer_is_not_used_again(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_process_with_a_running_timer_is_not_used_again(tmp_path: Path) -> Non
         assert heard.value is not None and orjson.loads(heard.value) != ticking
         assert heard.log_lines == b"[]"
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_an_action_that_breaks_its_process_fails_and_the_next_one_works(
         assert await server.value("echo", {"a": 1}) == {"a": 1}
         assert len(server.pids) == 1
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_a_process_that_is_killed_in_the_middle_of_a_call_fails_that_call_alone(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_process_that_is_killed_in_the_middle_of_a_call_fails_that_call_alone(
         assert await hanging == "Transient error while executing action"
         assert await server.value("echo", {"a": 1}) == {"a": 1}
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_an_idle_process_that_was_killed_is_noticed_before_it_is_used(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_an_idle_process_that_was_killed_is_noticed_before_it_is_used(tmp_path: 
             os.kill(server.pids[0], signal.SIGKILL)
             await asyncio.sleep(0.05)
 
-    play(tmp_path, ECHO, scene)
+    play(NodeServer(tmp_path, ECHO), scene)
 
 
 def test_an_action_out_of_time_ends_and_one_that_never_yields_too(
@@ -135,7 +136,7 @@ def test_an_action_out_of_time_ends_and_one_that_never_yields_too(
         assert server.pids == []
         assert await server.value("echo", {"a": 1}) == {"a": 1}
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_an_action_that_fills_its_memory_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +150,7 @@ def test_an_action_that_fills_its_memory_is_told_so(tmp_path: Path, monkeypatch:
         assert await server.failure("fills") == text
         assert await server.value("echo", {"a": 1}) == {"a": 1}
 
-    play(tmp_path, source, scene)
+    play(NodeServer(tmp_path, source), scene)
 
 
 def test_a_push_replaces_what_runs(tmp_path: Path) -> None:
@@ -160,4 +161,4 @@ def test_a_push_replaces_what_runs(tmp_path: Path) -> None:
         assert await server.value("echo") == "new"
         assert len(server.pids) == 1 and old not in server.pids
 
-    play(tmp_path, ECHO, scene)
+    play(NodeServer(tmp_path, ECHO), scene)

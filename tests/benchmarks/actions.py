@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import httpx
 
 from cluster.processes import memory_bytes
 
-from ..support.server import RunningServer, copy_app
+from ..support.server import RunningServer, server_with
 
 APP = Path(__file__).parent.parent / "conformance" / "app"
 ANSWER_SECONDS = 5
@@ -78,15 +77,8 @@ async def measure(server: RunningServer, actions: int) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        server = RunningServer(Path(folder))
-        server.start()
-        try:
-            pushed = server.cli(copy_app(APP, Path(folder) / "app"), "dev", "--once")
-            assert pushed.returncode == 0, pushed.stderr
-            asyncio.run(measure(server, int(sys.argv[1]) if len(sys.argv) > 1 else 200))
-        finally:
-            server.stop()
+    with server_with(APP) as server:
+        asyncio.run(measure(server, int(sys.argv[1]) if len(sys.argv) > 1 else 200))
 
 
 if __name__ == "__main__":

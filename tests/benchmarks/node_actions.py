@@ -7,15 +7,13 @@ on a server of their own; then what the processes hold.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
-from pathlib import Path
 
 import httpx
 
 from cluster.processes import memory_bytes
 
-from ..support.server import RunningServer, copy_app
+from ..support.server import RunningServer, server_with
 from .actions import APP, MIB, ROLE, call, shown
 
 CALLS = 300
@@ -49,15 +47,8 @@ async def measure(server: RunningServer) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        server = RunningServer(Path(folder))
-        server.start()
-        try:
-            pushed = server.cli(copy_app(APP, Path(folder) / "app"), "dev", "--once")
-            assert pushed.returncode == 0, pushed.stdout
-            asyncio.run(measure(server))
-        finally:
-            server.stop()
+    with server_with(APP) as server:
+        asyncio.run(measure(server))
 
 
 if __name__ == "__main__":

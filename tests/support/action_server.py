@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -29,6 +31,9 @@ const publicAction = (handler) => action("Public", handler);
 const ask = (kind, name, args = {}) => call(`actions/${kind}`, { name: `shop:${name}`, args });
 const schedule = (name, args, ts) => call("actions/schedule", { name: `shop:${name}`, args, ts });
 """
+
+
+PATIENCE_SECONDS = 60
 
 
 class ActionServer(RecordedServer):
@@ -57,15 +62,12 @@ class ActionServer(RecordedServer):
     async def value(self, name: str, args: dict[str, Any] | None = None) -> Any:
         """What the action returned."""
         outcome = await self.act(name, args)
-        assert outcome.error is None, outcome.error
-        assert outcome.value is not None
-        return orjson.loads(outcome.value)
+        assert outcome.value is not None, outcome.error
+        return value_of(outcome)
 
     async def failure(self, name: str, args: dict[str, Any] | None = None) -> str:
         """First line of what the action failed with."""
-        outcome = await self.act(name, args)
-        assert outcome.error is not None, outcome.value
-        return outcome.error.message.split("\n")[0]
+        return message_of(await self.act(name, args)).split("\n")[0]
 
     async def reads_of(self, name: str, args: dict[str, Any]) -> ReadSet:
         """What a run of the mutation reads; nothing is committed."""
@@ -83,3 +85,28 @@ class ActionServer(RecordedServer):
         attempt = await executor._begin_reading(None)
         transaction = attempt.transaction
         return list(transaction.all_documents(transaction.catalog.tables[table]))
+
+
+Server = TypeVar("Server", bound=ActionServer)
+
+
+def play(server: Server, scene: Callable[[Server], Coroutine[Any, Any, None]]) -> None:
+    """The scene at the server, within our patience."""
+
+    async def whole() -> None:
+        async with server:
+            await asyncio.wait_for(scene(server), PATIENCE_SECONDS)
+
+    asyncio.run(whole())
+
+
+def value_of(outcome: FunctionOutcome) -> Any:
+    """What the function returned."""
+    assert outcome.error is None, outcome.error
+    return orjson.loads(outcome.value or b"null")
+
+
+def message_of(outcome: FunctionOutcome) -> str:
+    """What the function failed with."""
+    assert outcome.error is not None, outcome.value
+    return outcome.error.message

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,6 @@ const action = (handler) => register("Action", handler);
 """
 
 ECHO = "export const echo = action(async (_ctx, args) => args);"
-PATIENCE_SECONDS = 60
 
 
 def needs_node() -> None:
@@ -81,15 +78,3 @@ class NodeServer(ActionServer):
         """Of the Node processes there are."""
         pids: list[int] = self._runtime.executor.status()["node_pids"]
         return pids
-
-
-def play(
-    folder: Path, source: str, scene: Callable[[NodeServer], Coroutine[Any, Any, None]], *others: Any
-) -> None:
-    """The scene at a server with these actions, within our patience."""
-
-    async def whole() -> None:
-        async with NodeServer(folder, source, *others) as server:
-            await asyncio.wait_for(scene(server), PATIENCE_SECONDS)
-
-    asyncio.run(whole())

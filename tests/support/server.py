@@ -11,9 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,16 +158,12 @@ class RunningServer:
 
     def cli(self, app: Path, *arguments: str, seconds_max: float = 120) -> subprocess.CompletedProcess[str]:
         """`npx convex ...` in the app's folder; stdout and stderr together in `.stdout`."""
-        return subprocess.run(
-            ["node", str(NPM / "convex" / "bin" / "main.js"), *arguments],
-            cwd=app,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=seconds_max,
-        )
+        with self._begun(app, arguments) as process:
+            try:
+                said, _ = process.communicate(timeout=seconds_max)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, said)
 
     @contextlib.contextmanager
     def followed(
@@ -174,16 +171,7 @@ class RunningServer:
     ) -> Iterator[Callable[[str], list[str]]]:
         """`npx convex ...` that goes on by itself. Gives a function that reads its lines through the first
         one that ends with a text; when the time is up the process has ended, and so have its lines."""
-        command = ["node", str(NPM / "convex" / "bin" / "main.js"), *arguments]
-        process = subprocess.Popen(
-            command,
-            cwd=app,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
+        process = self._begun(app, arguments)
         alarm = threading.Timer(seconds_max, process.kill)
         alarm.start()
 
@@ -203,6 +191,17 @@ class RunningServer:
             process.kill()
             process.communicate()
 
+    def _begun(self, app: Path, arguments: Sequence[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["node", str(NPM / "convex" / "bin" / "main.js"), *arguments],
+            cwd=app,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+
     def node(self, script: Path, *arguments: str, seconds_max: float = 120) -> list[Any]:
         """Run a client script; its lines that begin with `> ` are JSON observations."""
         done = subprocess.run(
@@ -214,6 +213,20 @@ class RunningServer:
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return [json.loads(line[2:]) for line in done.stdout.splitlines() if line.startswith("> ")]
+
+
+@contextlib.contextmanager
+def server_with(app: Path) -> Iterator[RunningServer]:
+    """A server of its own, with the app pushed; for what is run by hand."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = RunningServer(Path(folder))
+        server.start()
+        try:
+            pushed = server.cli(copy_app(app, Path(folder) / "app"), "dev", "--once")
+            assert pushed.returncode == 0, pushed.stdout
+            yield server
+        finally:
+            server.stop()
 
 
 def copy_app(source: Path, target: Path) -> Path:

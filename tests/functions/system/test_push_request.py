@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from functions.system.push_request import ISOLATE, NODE, parse_push
+from functions.catalog import ISOLATE, NODE
+from functions.system.push_request import parse_push
 from log import limits
 from log.errors import BackendError
 
