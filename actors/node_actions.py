@@ -23,7 +23,7 @@ from functions.catalog import Catalog
 from functions.images import Images
 from functions.invocation import RunOutcome
 from functions.node_action import PreparedNodeAction
-from functions.node_bundle import is_node, node_bundle
+from functions.node_bundle import node_bundle
 from functions.source_map import SourceMap
 from log.limits import NODE_ACTIONS_RUNNING_MAX
 
@@ -97,4 +97,4 @@ class NodeActions:
 def is_node_action(catalog: Catalog, invocation: Invocation) -> bool:
     """Whether the call names a function of a Node module."""
     module = catalog.modules.get(invocation.path.module)
-    return module is not None and is_node(module.environment)
+    return module is not None and module.is_node

@@ -30,6 +30,8 @@ from log.ids import decode_id
 from log.limits import USER_TABLE_NUMBER_FIRST
 
 BY_ID, BY_CREATION_TIME = "by_id", "by_creation_time"
+ISOLATE, NODE = "isolate", "node"
+"""Where a module runs: in our own runtime, or in a real Node.js."""
 ENABLED, BACKFILLING, BACKFILLED = "Enabled", "Backfilling", "Backfilled2"
 _CREATION_TIME = ("_creationTime",)
 _SCAN_ROWS = 1_000
@@ -91,9 +93,13 @@ class Module:
 
     path: str
     sha256: str
-    environment: str  # "isolate" | "node"
+    environment: str  # ISOLATE or NODE
     functions: dict[str, AnalysedFunction]  # by export name
     analysis: dict[str, Any]  # as stored: functions, httpRoutes, cronSpecs
+
+    @property
+    def is_node(self) -> bool:
+        return self.environment == NODE
 
 
 @dataclass(frozen=True, slots=True)

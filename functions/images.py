@@ -103,7 +103,9 @@ def read_module(snapshot: SnapshotReader, sha256: str) -> ModuleText | None:
 
 
 def _key_of(catalog: Catalog, environment: dict[str, str]) -> bytes:
-    modules = sorted((module.path, module.sha256) for module in catalog.modules.values())
+    modules = sorted(
+        (module.path, module.sha256) for module in catalog.modules.values() if not module.is_node
+    )
     config = catalog.udf_config or {}
     parts = [modules, sorted(environment.items()), config.get("importPhaseUnixTimestamp", 0)]
     seed = config.get("importPhaseRngSeed", b"")
@@ -113,7 +115,7 @@ def _key_of(catalog: Catalog, environment: dict[str, str]) -> bytes:
 def _request_of(catalog: Catalog, snapshot: SnapshotReader, environment: dict[str, str]) -> ImageRequest:
     sources = {}
     for module in catalog.modules.values():
-        if module.environment == "isolate" and module.path not in NOT_EVALUATED:
+        if not module.is_node and module.path not in NOT_EVALUATED:
             text = read_module(snapshot, module.sha256)
             invariant(text is not None, "a module row has its text", path=module.path)
             sources[module.path] = text.source.encode() if text is not None else b""

@@ -15,8 +15,6 @@ from functions.images import read_module
 from functions.snapshot import SnapshotReader
 from log.invariant import invariant
 
-NODE = "node"
-
 
 @dataclass(frozen=True, slots=True)
 class NodeBundle:
@@ -41,18 +39,11 @@ class NodeBundle:
 def node_bundle(catalog: Catalog, system_environment: dict[str, str]) -> NodeBundle:
     """What a process must have loaded to run the catalog's Node actions."""
     modules = tuple(
-        sorted(
-            (module.path, module.sha256) for module in catalog.modules.values() if is_node(module.environment)
-        )
+        sorted((module.path, module.sha256) for module in catalog.modules.values() if module.is_node)
     )
     environment = {**system_environment, **catalog.environment}
     code_key = _digest(modules)
     return NodeBundle(code_key, _digest([code_key, sorted(environment.items())]), modules, environment)
-
-
-def is_node(environment: str) -> bool:
-    """Whether modules of this environment run in Node.js."""
-    return environment == NODE
 
 
 def _digest(facts: object) -> str:

@@ -41,7 +41,6 @@ _SELF_CANCELED = (
     "A scheduled mutation canceling itself is deprecated "
     "and will throw an error in a future version of Convex."
 )
-_NANOSECONDS = 1_000_000_000
 _END_OF_STREAM = b'{"done":true,"value":null}'
 
 
@@ -305,7 +304,7 @@ def _get_user_identity(context: CallContext, _args: dict[str, Any]) -> bytes:
 def _sign_jwt(context: CallContext, args: dict[str, Any]) -> bytes:
     if context.udf_type == "Query" or context.signer is None:
         raise errors.unknown_async_operation("1.0/signJwt")
-    return orjson.dumps(sign_token(context.signer, args, context.transaction.now_ns // _NANOSECONDS))
+    return orjson.dumps(sign_token(context.signer, args, context.transaction.now_seconds))
 
 
 def _get_function_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:

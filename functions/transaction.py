@@ -98,7 +98,7 @@ class Transaction:
         self.random_bytes = random_bytes
         self._next_creation_time = now_ms
         self.now_ns = int(now_ms * 1e6)
-        self._now_seconds = int(now_ms // 1000)
+        self.now_seconds = int(now_ms // 1000)
         self._written: dict[str, _Written] = {}
         self._history: list[tuple[str, _Written | None]] = []
         self._overlays: dict[bytes, Overlay] = {}
@@ -170,7 +170,7 @@ class Transaction:
         """A new document with a new id; the table is created by its first document."""
         self._check_writable()
         table = self.catalog.tables.get(table_name) or self.create_table(table_name)
-        internal_id = new_internal_id(self.random_bytes(14), self._now_seconds)
+        internal_id = new_internal_id(self.random_bytes(14), self.now_seconds)
         return self.insert_with_id(table, encode_id(table.number, internal_id), fields)
 
     def insert_with_id(self, table: Table, document_id: str, fields: dict[str, Any]) -> str:
@@ -230,7 +230,7 @@ class Transaction:
         return table
 
     def _new_internal_id(self) -> bytes:
-        return new_internal_id(self.random_bytes(14), self._now_seconds)
+        return new_internal_id(self.random_bytes(14), self.now_seconds)
 
     def _require(self, table: Table, document_id: str, verb: str) -> dict[str, Any]:
         self._check_writable()

@@ -26,6 +26,11 @@ def new_instance_secret() -> bytes:
     return os.urandom(INSTANCE_SECRET_BYTES)
 
 
+def base64url(data: bytes) -> str:
+    """Text that stands unquoted anywhere (RFC 7515)."""
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
 def derive(instance_secret: bytes, purpose: str) -> bytes:
     """A 32-byte key for one purpose; keys of different purposes say nothing about one another."""
     return hmac.new(instance_secret, b"tidelog/" + purpose.encode(), hashlib.sha256).digest()
@@ -36,7 +41,7 @@ def issue_admin_key(
 ) -> str:
     head = _HEAD.pack(_ADMIN_KEY_VERSION, issued_seconds, _READ_ONLY_FLAG if read_only else 0)
     signature = _admin_signature(instance_secret, instance_name, head)
-    payload = base64.urlsafe_b64encode(head + signature).decode().rstrip("=")
+    payload = base64url(head + signature)
     return f"{instance_name}|{payload}"
 
 
@@ -63,7 +68,7 @@ def _admin_signature(instance_secret: bytes, instance_name: str, head: bytes) ->
 def seal(instance_secret: bytes, purpose: str, payload: bytes) -> str:
     """An opaque, tamper-evident token that is equal for equal payloads (spec 01 4.5: cursors)."""
     signature = hmac.new(derive(instance_secret, purpose), payload, hashlib.sha256).digest()[:16]
-    return base64.urlsafe_b64encode(signature + payload).decode().rstrip("=")
+    return base64url(signature + payload)
 
 
 def unseal(instance_secret: bytes, purpose: str, token: str) -> bytes | None:
@@ -89,7 +94,7 @@ class UploadToken(Enum):
 def issue_upload_token(instance_secret: bytes, expires_seconds: int) -> str:
     """Lets whoever shows it upload files until then (spec 01 2.8); equal for equal times."""
     head = _UPLOAD_TOKEN.pack(_UPLOAD_TOKEN_VERSION, expires_seconds)
-    return base64.urlsafe_b64encode(head + _upload_signature(instance_secret, head)).decode().rstrip("=")
+    return base64url(head + _upload_signature(instance_secret, head))
 
 
 def check_upload_token(instance_secret: bytes, token: str, now_seconds: float) -> UploadToken:

@@ -8,7 +8,6 @@ with fresh randomness instead.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import Any
 
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from log.secrets import derive
+from log.secrets import base64url, derive
 
 ALGORITHM = "ES256"
 _CURVE_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -37,7 +36,7 @@ class TokenSigner:
         signed = f"{self._head}.{_text({**claims, **own})}"
         signature = self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
         numbers = decode_dss_signature(signature)
-        return f"{signed}.{_base64url(b''.join(map(_coordinate, numbers)))}"
+        return f"{signed}.{base64url(b''.join(map(_coordinate, numbers)))}"
 
 
 def public_key_set(instance_secret: bytes) -> dict[str, Any]:
@@ -54,10 +53,10 @@ def _private_key(instance_secret: bytes) -> ec.EllipticCurvePrivateKey:
 def _public_jwk(key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
     """Named by its thumbprint (RFC 7638)."""
     numbers = key.public_key().public_numbers()
-    x, y = (_base64url(_coordinate(number)) for number in (numbers.x, numbers.y))
+    x, y = (base64url(_coordinate(number)) for number in (numbers.x, numbers.y))
     required = {"crv": "P-256", "kty": "EC", "x": x, "y": y}  # in the order of the thumbprint
     thumbprint = hashlib.sha256(orjson.dumps(required)).digest()
-    return {**required, "kid": _base64url(thumbprint), "use": "sig", "alg": ALGORITHM}
+    return {**required, "kid": base64url(thumbprint), "use": "sig", "alg": ALGORITHM}
 
 
 def _coordinate(number: int) -> bytes:
@@ -65,8 +64,4 @@ def _coordinate(number: int) -> bytes:
 
 
 def _text(fields: dict[str, Any]) -> str:
-    return _base64url(orjson.dumps(fields))
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+    return base64url(orjson.dumps(fields))

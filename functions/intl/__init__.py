@@ -21,10 +21,9 @@ import icu
 
 from functions.host_imports import Refusal
 from functions.intl import dates, locales, numbers, texts
-from functions.intl.locales import Unknown
+from functions.intl.locales import Settings, Unknown
 from log.limits import INTL_OBJECTS_KEPT_MAX
 
-Settings = dict[str, Any]
 Computation = Callable[[Any], Any]
 
 VERBS: dict[str, Callable[[Settings], Computation]] = {

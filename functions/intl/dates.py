@@ -18,10 +18,8 @@ from typing import Any
 
 import icu
 
-from functions.intl.locales import CALENDAR_ALIASES, Unknown, icu_locale, time_zones
-
-Settings = dict[str, Any]
-Fields = list[tuple[str, int, int]]
+from functions.intl.locales import CALENDAR_ALIASES, Settings, Unknown, icu_locale, time_zones
+from functions.intl.numbers import SPAN_NAMES, Fields
 
 MS_PER_SECOND = 1_000
 NARROW_SPACE = "\u202f"
@@ -76,7 +74,6 @@ NOON_LETTERS = ("b", "B")
 
 DATE_CATEGORY = 1
 SPAN_CATEGORY = 0x1005
-SPAN_NAMES = ("startRange", "endRange")
 RANGE_FIELDS = {
     **dict.fromkeys((0,), "era"),
     **dict.fromkeys((1, 18, 20), "year"),

@@ -10,9 +10,8 @@ from typing import Any
 
 import icu
 
-from functions.intl.locales import Unknown, icu_locale
+from functions.intl.locales import Settings, Unknown, icu_locale
 
-Settings = dict[str, Any]
 Fields = list[tuple[str, int, int]]
 """Name, start and end of parts of a text, in UTF-16 units as JavaScript counts them; they may nest."""
 

@@ -10,10 +10,8 @@ from typing import Any
 
 import icu
 
-from functions.intl.locales import ICU_CALENDARS, Unknown, canonical, icu_locale
+from functions.intl.locales import ICU_CALENDARS, Settings, Unknown, canonical, icu_locale
 from functions.intl.numbers import FIELD_NAMES, NUMBER_CATEGORY, Fields
-
-Settings = dict[str, Any]
 
 ATTRIBUTE, VALUE = icu.UCollAttribute, icu.UCollAttributeValue
 STRENGTHS = {

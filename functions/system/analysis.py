@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from functions.catalog import ISOLATE, NODE
 from functions.cron_jobs import cron_specs
 from functions.images import image_request, is_entry
 from functions.isolate import CallRequest, Engine, Image, ImageRequest, Returned, Settled, Terminated, Thrown
@@ -22,7 +23,7 @@ from functions.outcome import LogLine, error_of_termination, error_of_thrown
 from functions.source_map import SourceMap
 from functions.system import errors
 from functions.system.node_analysis import NodeAnalyser, analyse_node
-from functions.system.push_request import APP_PATH, AUTH_PATH, ISOLATE, SCHEMA_PATH, PushedModule
+from functions.system.push_request import APP_PATH, AUTH_PATH, SCHEMA_PATH, PushedModule
 from functions.validators import parse_args_validator, parse_returns_validator
 from log import limits
 from log.errors import BackendError, bad_request
@@ -137,7 +138,7 @@ def analyse(evaluator: Evaluator, modules: Sequence[PushedModule]) -> dict[str, 
         if "error" in exports[path]:
             raise errors.invalid_modules(path, exports[path]["error"])
         analyses[path]["functions"] = _analysed_functions(path, exports[path]["functions"])
-    nodes = [module for module in modules if module.environment != ISOLATE]
+    nodes = [module for module in modules if module.environment == NODE]
     for path, functions in analyse_node(evaluator.node, nodes, evaluator.environment).items():
         analyses[path]["functions"] = _analysed_functions(path, functions)
     if HTTP_PATH in analyses:

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from functions.catalog import ISOLATE, NODE
 from functions.path import parse_module_path
 from functions.system import errors
 from log import limits
 from log.errors import not_supported_yet
 
-ISOLATE, NODE = "isolate", "node"
 SCHEMA_PATH, AUTH_PATH, APP_PATH = "schema.js", "auth.config.js", "convex.config.js"
 _NEVER_NODE = (SCHEMA_PATH, AUTH_PATH, APP_PATH, "http.js", "crons.js")
 _UNSUPPORTED_NODE_VERSIONS = ("16", "18")
