@@ -198,10 +198,12 @@ class _StatusActor:
 
     def __init__(self, actor: Actor, role: str) -> None:
         self._actor, self._role = actor, role
+        self._heartbeats = 0
         self.server: ActorServer | None = None
 
     async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
         if method == "ping":
+            self._heartbeats += 1
             return None
         if method != "status":
             return await self._actor.handle(client, method, arguments)
@@ -213,6 +215,7 @@ class _StatusActor:
             "memory_bytes": memory_bytes(os.getpid()),
             "frames_in": frames_in,
             "frames_out": frames_out,
+            "heartbeats": self._heartbeats,  # among frames_in; they come by the clock, whatever else happens
         }
         return {**facts, **own}
 

@@ -25,14 +25,18 @@ class ProcessIdentity:
 
 def identify(pid: int) -> ProcessIdentity | None:
     """The process now running as `pid`, or None; a zombie has ended."""
+    found = _look_at(pid)
+    return found[1] if found is not None and found[0] not in ("Z", "X") else None
+
+
+def _look_at(pid: int) -> tuple[str, ProcessIdentity] | None:
+    """(state, whose it is) of what the kernel still knows as `pid`."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat[stat.rindex(")") + 2 :].split()
-    if fields[0] in ("Z", "X"):
-        return None
-    return ProcessIdentity(pid, int(fields[19]))
+    return fields[0], ProcessIdentity(pid, int(fields[19]))
 
 
 def is_alive(process: ProcessIdentity) -> bool:
@@ -49,7 +53,8 @@ async def wait_ended(process: ProcessIdentity) -> None:
     try:
         ended = asyncio.Event()
         loop.add_reader(descriptor, ended.set)
-        if is_alive(process):  # AFTER the pid was opened: it is this process, or it has ended
+        found = _look_at(process.pid)  # AFTER the pid was opened: it is this process, or it has ended
+        if found is not None and found[1] == process:  # a zombie may have threads that still end
             await ended.wait()
     finally:
         loop.remove_reader(descriptor)

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from cluster.processes import identify, wait_ended
 from log import limits
 
 from ..support.action_server import play
@@ -111,8 +112,10 @@ def test_an_idle_process_that_was_killed_is_noticed_before_it_is_used(tmp_path: 
     async def scene(server: NodeServer) -> None:
         for _ in range(3):
             assert await server.value("echo") == {}
-            os.kill(server.pids[0], signal.SIGKILL)
-            await asyncio.sleep(0.05)
+            killed = identify(server.pids[0])
+            assert killed is not None
+            os.kill(killed.pid, signal.SIGKILL)
+            await wait_ended(killed)
 
     play(NodeServer(tmp_path, ECHO), scene)
 
