@@ -20,7 +20,7 @@ from typing import Protocol
 
 from functions.catalog import Catalog
 from functions.snapshot import SnapshotReader
-from functions.system.files import blobs_in_use
+from functions.system.blobs import blobs_in_use
 from functions.transaction import Transaction
 from log.blob_store import BlobStore
 from log.limits import BLOB_UNUSED_HOURS_MIN, BLOBS_PER_STEP, GARBAGE_SECONDS

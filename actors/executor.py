@@ -22,7 +22,6 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,63 +34,33 @@ from actors.calls import Ended, RunCall, outcome_fields, wire_call
 from actors.chain import Attempt, Done
 from actors.egress import EgressRules
 from actors.executor_pool import ExecutorPool
+from actors.executor_settings import ExecutorSettings, files_of, runner_of
+from actors.export_worker import ExportJob
 from actors.function_runs import run_given_query, run_mutation, run_query
 from actors.http_actions import HttpActions
+from actors.import_worker import ImportJob
 from actors.job_runs import run_job
 from actors.node_actions import NodeActions
 from actors.node_analysis import NodeAnalysis
 from actors.node_reader import NodeReader
 from actors.runtime import Client, Peer
 from actors.transactor import Transactor
+from actors.transfer_worker import TransferWorker
 from functions.call_checks import component_not_found_text
-from functions.images import Images
-from functions.invocation import Runner, RunOutcome
+from functions.invocation import RunOutcome
 from functions.isolate import Engine
 from functions.outcome import JsError
 from functions.pages import CursorCodec
 from functions.path import FunctionPath, parse_function_path
 from functions.syscalls import Observed
-from functions.system.files import FileAccess
 from functions.system.inline_query import given_query
 from functions.system.operation import SystemContext
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
-from log.blob_store import BlobStore
 from log.errors import BackendError, ErrorKind, internal_server_error, not_supported_yet
 from log.invariant import invariant
 from log.record import CallTrace
-from log.token_signer import TokenSigner
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorSettings:
-    """What an executor needs to know of the deployment."""
-
-    instance_name: str
-    instance_secret: bytes
-    cloud_origin: str
-    site_origin: str
-    blobs: BlobStore | None = None  # of the server; without, functions neither read nor store files
-    egress_refuse_private: bool = False
-    node_folder: Path | None = None  # for the modules of Node actions; without, there are none
-
-    @property
-    def system_environment(self) -> dict[str, str]:
-        return {"CONVEX_CLOUD_URL": self.cloud_origin, "CONVEX_SITE_URL": self.site_origin}
-
-
-def runner_of(engine: Engine, settings: ExecutorSettings) -> Runner:
-    """What runs the deployment's functions: now, or once more from the log."""
-    images = Images(engine, settings.system_environment)
-    deployment = {"name": settings.instance_name, "region": None, "class": "self-hosted"}
-    codec = CursorCodec(settings.instance_secret)
-    signer = TokenSigner(settings.instance_secret, settings.cloud_origin)
-    return Runner(engine, images, codec, deployment, files_of(settings), signer)
-
-
-def files_of(settings: ExecutorSettings) -> FileAccess:
-    return FileAccess(settings.cloud_origin, settings.instance_secret, settings.blobs)
 
 
 class Executor:
@@ -112,31 +81,49 @@ class Executor:
         self._has_core = asyncio.Event()
         self._actions = self._make_actions(executors) if executors is not None else None
         self._http_actions = HttpActions(self._actions) if self._actions is not None else None
+        self._workers = self._make_workers() if executors is not None else ()
         self.calls_run = 0
 
     def _make_actions(self, executors: ExecutorPool) -> Actions:
-        def begin() -> Awaitable[Attempt]:
-            return self._begin_reading(None)
-
         runner, settings = self._runner, self._settings
+        transactions = self._transactions()
         node = None
         if settings.node_folder is not None:
             environment = settings.system_environment
+            begin = transactions.begin
             node = NodeActions(settings.node_folder, runner.images, runner.deployment, environment, begin)
         return Actions(
             self._engine,
             runner.images,
             runner.deployment,
             executors,
-            Transactions(begin, self._transact_for_action),
+            transactions,
             files_of(settings),
             EgressRules(settings.egress_refuse_private),
             self._now_ns,
             node,
         )
 
+    def _transactions(self) -> Transactions:
+        def begin() -> Awaitable[Attempt]:
+            return self._begin_reading(None)
+
+        return Transactions(begin, self._transact_for_action)
+
+    def _make_workers(self) -> tuple[TransferWorker, ...]:
+        """Of a slow executor that has the server's blobs."""
+        blobs = self._settings.blobs
+        if blobs is None:
+            return ()
+        transactions = self._transactions()
+        exporting = ExportJob(transactions, self._reader.view_folder, blobs, self._now_ns)
+        importing = ImportJob(transactions, blobs, self._now_ns)
+        return TransferWorker(exporting, transactions), TransferWorker(importing, transactions)
+
     async def close(self) -> None:
-        """Let go of the network, and of other processes."""
+        """Let go of the network, of other processes, and of what runs beside the calls."""
+        for worker in self._workers:
+            await worker.stop()
         if self._actions is not None:
             await self._actions.close()
 
@@ -150,6 +137,8 @@ class Executor:
         self._reader.attach(Path(folder))
         self._transactor.connect(core)
         self._has_core.set()
+        for worker in self._workers:
+            worker.start()
 
     # --- actors.runtime.Actor -----------------------------------------------------------------------
 
@@ -330,6 +319,8 @@ class Executor:
             return orjson.dumps(operation.run(transaction, tree, prepared, context))
 
         answer, _ts = await self._transact(f"_system/{name}", os.urandom(16), run)
+        for worker in self._workers:
+            worker.wake()
         return answer
 
     async def _transact(

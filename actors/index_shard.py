@@ -112,7 +112,9 @@ class IndexShard:
     def unreachable_indexes(self) -> list[bytes]:
         """Indexes with entries that no snapshot can name any more. The newest catalog did not name them at
         some ts, ids are never used again, and no snapshot before that ts is answered any more."""
-        named = {index.index_id for table in self.catalog().tables.values() for index in table.indexes}
+        catalog = self.catalog()
+        tables = (*catalog.tables.values(), *catalog.hidden_tables.values())
+        named = {index.index_id for table in tables for index in table.indexes}
         unnamed = [index_id for index_id in self._view.index_ids() if index_id not in named]
         self._unnamed_since = {
             index_id: self._unnamed_since.get(index_id, self.applied_ts) for index_id in unnamed

@@ -36,6 +36,11 @@ class NodeReader:
         """The view that is read now; another one after a core was replaced."""
         return self._view
 
+    def view_folder(self) -> Path:
+        """Where it is."""
+        assert self._folder is not None, "attach comes first"
+        return self._folder
+
     @property
     def published_ts(self) -> int:
         """The newest ts that can be read now."""

@@ -20,6 +20,7 @@ from actors.view_environment import (
     ViewState,
     ViewTransaction,
     close_shared,
+    copy_compacted,
     open_shared,
     read_state,
 )
@@ -57,6 +58,14 @@ class ViewReader:
     def snapshot(self, ts: int) -> ViewSnapshot:
         """The database at `ts`, which the view must have applied (see `state`)."""
         return ViewSnapshot(self._opened, ts)
+
+    @property
+    def folder(self) -> Path:
+        return self._opened.folder
+
+    def copy_to(self, target: Path) -> None:
+        """Copy what one moment shows into an empty folder. Any thread; OSError when the disk refuses."""
+        copy_compacted(self._opened, target)
 
     def close(self) -> None:
         close_shared(self._opened)

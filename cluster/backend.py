@@ -32,7 +32,9 @@ from log.errors import internal_server_error, unknown_outcome
 from log.identity import Identity
 
 _SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push"})
-_REPEATABLE_OPERATIONS = frozenset({"store_file", "locate_file"})
+_WORKER_OPERATIONS = frozenset({"request_export", "create_import", "perform_import"})
+"""What wakes a worker of the slow executor, and is therefore asked nowhere else."""
+_REPEATABLE_OPERATIONS = frozenset({"store_file", "locate_file", "locate_export"})
 
 
 class ClusterBackend:
@@ -163,7 +165,10 @@ class ClusterBackend:
         return _outcome(await self._for_slow_work().ask("run_inline", message, source, may_repeat=True))
 
     async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
-        pool = self._for_slow_work() if operation in _SLOW_OPERATIONS else self._executors
+        if operation in _WORKER_OPERATIONS:
+            pool = self._slow_executors
+        else:
+            pool = self._for_slow_work() if operation in _SLOW_OPERATIONS else self._executors
         answer: bytes = await pool.ask(
             "operate", operation, body, may_repeat=operation in _REPEATABLE_OPERATIONS
         )

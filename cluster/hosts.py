@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from actors.core import Core
-from actors.executor import Executor, ExecutorSettings
+from actors.executor import Executor
 from actors.executor_pool import ExecutorPool
+from actors.executor_settings import ExecutorSettings
 from actors.runtime import Actor, Client, ConnectionLost, PushHandler
 from cluster.backend import ClusterBackend
 from cluster.data_folder import DataFolder, StartRefused

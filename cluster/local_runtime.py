@@ -14,8 +14,9 @@ from typing import Any
 import msgpack
 
 from actors.core import Core
-from actors.executor import Executor, ExecutorSettings
+from actors.executor import Executor
 from actors.executor_pool import ExecutorPool
+from actors.executor_settings import ExecutorSettings
 from actors.runtime import Actor, PushHandler
 from cluster.backend import ClusterBackend
 from cluster.stores import open_log_store

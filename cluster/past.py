@@ -18,7 +18,7 @@ import orjson
 
 from actors.calls import Ended, RunCall
 from actors.chain import attempt_at
-from actors.executor import ExecutorSettings, runner_of
+from actors.executor_settings import ExecutorSettings, runner_of
 from actors.function_runs import run_query
 from actors.history import History, body_of
 from actors.past_view import PastView

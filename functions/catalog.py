@@ -113,7 +113,8 @@ class PendingSchema:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """See the module text. `tables` maps names of active tables."""
+    """See the module text. `tables` maps names of active tables; `hidden_tables` maps tablet ids of those
+    that an import fills."""
 
     ts: int
     tables: dict[str, Table]
@@ -124,6 +125,7 @@ class Catalog:
     environment: dict[str, str] = field(default_factory=dict)
     udf_config: dict[str, Any] | None = None
     tables_by_number: dict[int, Table] = field(default_factory=dict)
+    hidden_tables: dict[bytes, Table] = field(default_factory=dict)
 
     def name_of(self, table_number: int) -> str | None:
         """functions.validators.TableNames: what `v.id("name")` is checked against."""
@@ -143,11 +145,18 @@ class Catalog:
             tables_by_number={**self.tables_by_number, table.number: table},
         )
 
+    def with_replaced(self, table: Table) -> Catalog:
+        """A copy in which `table` has the place of the one of its name, if there is one."""
+        replaced = self.tables.get(table.name)
+        others = {number: other for number, other in self.tables_by_number.items() if other is not replaced}
+        return replace(self, tables_by_number=others).with_table(table)
+
     def without_pending_schema(self) -> Catalog:
         return replace(self, pending_schema=None)
 
     def next_user_table_number(self) -> int:
-        taken = [number for number in self.tables_by_number if number >= USER_TABLE_NUMBER_FIRST]
+        numbers = (*self.tables_by_number, *(table.number for table in self.hidden_tables.values()))
+        taken = [number for number in numbers if number >= USER_TABLE_NUMBER_FIRST]
         return max(taken, default=USER_TABLE_NUMBER_FIRST - 1) + 1
 
     @property
@@ -192,7 +201,7 @@ def index_fields(table: Table, index: Index) -> dict[str, Any]:
 
 def load_catalog(snapshot: SnapshotReader) -> Catalog:
     """Fold the metadata tables of a snapshot."""
-    tables = _load_tables(snapshot)
+    tables, hidden_tables = _load_tables(snapshot)
     active, active_id, pending = _load_schemas(snapshot)
     udf_configs = list(_documents(snapshot, "_udf_config"))
     return Catalog(
@@ -205,6 +214,7 @@ def load_catalog(snapshot: SnapshotReader) -> Catalog:
         environment={row["name"]: row["value"] for row in _documents(snapshot, "_environment_variables")},
         udf_config=udf_configs[0] if udf_configs else None,
         tables_by_number={table.number: table for table in tables.values()},
+        hidden_tables=hidden_tables,
     )
 
 
@@ -220,18 +230,23 @@ def _documents(snapshot: SnapshotReader, name: str) -> Iterator[dict[str, Any]]:
         start = rows[-1].key + b"\x00"
 
 
-def _load_tables(snapshot: SnapshotReader) -> dict[str, Table]:
+def _load_tables(snapshot: SnapshotReader) -> tuple[dict[str, Table], dict[bytes, Table]]:
+    """The active tables by name, the hidden ones by tablet id."""
     indexes_by_tablet: dict[bytes, list[Index]] = {}
     for row in _documents(snapshot, "_index"):
         tablet_id = decode_id(row["table_id"]).internal_id
         indexes_by_tablet.setdefault(tablet_id, []).append(_index_of(row))
-    tables: dict[str, Table] = {}
+    active: dict[str, Table] = {}
+    hidden: dict[bytes, Table] = {}
     for row in _documents(snapshot, "_tables"):
+        tablet_id = decode_id(row["_id"]).internal_id
+        indexes = sorted(indexes_by_tablet.get(tablet_id, ()), key=_index_order)
+        table = Table(row["name"], row["number"], tablet_id, tuple(indexes))
         if row["state"] == "active":
-            tablet_id = decode_id(row["_id"]).internal_id
-            indexes = sorted(indexes_by_tablet.get(tablet_id, ()), key=_index_order)
-            tables[row["name"]] = Table(row["name"], row["number"], tablet_id, tuple(indexes))
-    return tables
+            active[table.name] = table
+        elif row["state"] == "hidden":
+            hidden[tablet_id] = table
+    return active, hidden
 
 
 def _index_of(row: dict[str, Any]) -> Index:

@@ -168,21 +168,24 @@ class Transaction:
 
     def insert(self, table_name: str, fields: dict[str, Any]) -> str:
         """A new document with a new id; the table is created by its first document."""
-        self._check_writable()
         table = self.catalog.tables.get(table_name) or self.create_table(table_name)
-        internal_id = new_internal_id(self.random_bytes(14), self.now_seconds)
-        return self.insert_with_id(table, encode_id(table.number, internal_id), fields)
+        return self.insert_with_id(table, encode_id(table.number, self.new_internal_id()), fields)
 
     def insert_with_id(self, table: Table, document_id: str, fields: dict[str, Any]) -> str:
-        self._check_writable()
         if "_id" in fields or "_creationTime" in fields:
             raise system_field_supplied("_id" if "_id" in fields else "_creationTime")
+        return self.restore(table, {**fields, "_id": document_id})
+
+    def restore(self, table: Table, fields: dict[str, Any]) -> str:
+        """A document with the id and the time of creation it brings along, or with new ones."""
+        self._check_writable()
+        document_id: str = fields.get("_id") or encode_id(table.number, self.new_internal_id())
         key = encode_item(document_id)
         self.reads.add_key(table.by_id.index_id, key)  # a guard: it is none of the reads that are limited
         if self._revision(table, document_id, key) is not None:
             raise document_exists(document_id)
-        document = {**fields, "_id": document_id, "_creationTime": self._take_creation_time()}
-        self._put(table, document_id, document)
+        created_ms = fields["_creationTime"] if "_creationTime" in fields else self._take_creation_time()
+        self._put(table, document_id, {**fields, "_id": document_id, "_creationTime": created_ms})
         return document_id
 
     def patch(self, table: Table, document_id: str, changes: dict[str, Any], method: str = "Update") -> bytes:
@@ -209,27 +212,30 @@ class Transaction:
         self._put(table, document_id, None)
         return row.document
 
-    def create_table(self, name: str) -> Table:
-        """A user table with its two built-in indexes, as rows of `_tables` and `_index`."""
-        self._check_writable()
+    def create_table(self, name: str, number: int | None = None) -> Table:
+        """A user table with its two built-in indexes; `number` is that of the ids it will be given."""
         check_table_name(name)
         if len(self.catalog.user_tables()) >= limits.USER_TABLES_MAX:
             raise too_many_tables(limits.USER_TABLES_MAX)
-        tablet_id = self._new_internal_id()
+        tablet_id = self.new_internal_id()
         indexes = (
-            Index(self._new_internal_id(), BY_ID, ()),
-            Index(self._new_internal_id(), BY_CREATION_TIME, (("_creationTime",),)),
+            Index(self.new_internal_id(), BY_ID, ()),
+            Index(self.new_internal_id(), BY_CREATION_TIME, (("_creationTime",),)),
         )
-        table = Table(name, self.catalog.next_user_table_number(), tablet_id, indexes)
-        rows = self.catalog.tables["_tables"], self.catalog.tables["_index"]
-        fields = {"name": name, "number": table.number, "state": "active"}
-        self.insert_with_id(rows[0], table_row_id(tablet_id), fields)
-        for index in indexes:
-            self.insert_with_id(rows[1], index_row_id(index.index_id), index_fields(table, index))
+        table = Table(name, number or self.catalog.next_user_table_number(), tablet_id, indexes)
+        self.insert_table(table, "active")
         self.catalog = self.catalog.with_table(table)
         return table
 
-    def _new_internal_id(self) -> bytes:
+    def insert_table(self, table: Table, state: str) -> None:
+        """The rows of a table and its indexes."""
+        rows = self.catalog.tables["_tables"], self.catalog.tables["_index"]
+        row = {"name": table.name, "number": table.number, "state": state}
+        self.insert_with_id(rows[0], table_row_id(table.tablet_id), row)
+        for index in table.indexes:
+            self.insert_with_id(rows[1], index_row_id(index.index_id), index_fields(table, index))
+
+    def new_internal_id(self) -> bytes:
         return new_internal_id(self.random_bytes(14), self.now_seconds)
 
     def _require(self, table: Table, document_id: str, verb: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from gateway.core import GatewayCore
 from gateway.hot_routes import HotRoutes
 from gateway.http import App, HttpRequest
 from gateway.identity import require_admin
+from gateway.routes.data import DataRoutes
 from gateway.routes.deploy import deploy_routes
 from gateway.routes.files import FileRoutes
 from gateway.routes.functions import function_routes, json_response
@@ -30,17 +31,14 @@ _RUNNING = "This Convex deployment is running. See https://docs.convex.dev/."
 _UNBUILT = {
     "actions": "The callback API of Node actions",
     "app_metrics": "The metrics API",
-    "cancel_import": "Importing data",
     "delete_component": "Deleting a component",
     "delete_scheduled_functions_table": "Deleting scheduled functions",
     "delete_tables": "Deleting tables",
     "document_deltas": "Streaming export",
-    "export": "Exporting data",
     "get_indexes": "Listing indexes",
-    "import": "Importing data",
+    "import": "Importing data in one request",
     "json_schemas": "Streaming export",
     "list_snapshot": "Streaming export",
-    "perform_import": "Importing data",
     "shapes2": "Listing table shapes",
     "stream_udf_execution": "The old log stream",
     "streaming_import": "Streaming import",
@@ -63,7 +61,9 @@ def build_app(core: GatewayCore, blobs: BlobStore | None = None) -> HotRoutes:
     _add_unbuilt(app)
     _add_error_answers(app)
     rest = cast(App, app)
-    return HotRoutes(core, rest if blobs is None else FileRoutes(core, blobs, rest))
+    if blobs is not None:
+        rest = FileRoutes(core, blobs, DataRoutes(core, blobs, rest))
+    return HotRoutes(core, rest)
 
 
 def _add_probes(app: Quart, core: GatewayCore) -> None:

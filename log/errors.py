@@ -302,6 +302,11 @@ def bad_content_encoding(encoding: str) -> BackendError:
     return bad_request("BadContentEncoding", f"The body is not valid {encoding!r} data.")
 
 
+def bad_upload_token() -> BackendError:
+    """Of an import: a token of another upload, another deployment, or parts that are no longer kept."""
+    return bad_request("BadUploadToken", "The upload is unknown here, or too old. Start the import again.")
+
+
 def invalid_client_version(found: str) -> BackendError:
     return bad_request("InvalidClientVersion", f"{found!r} is not a client version such as npm-1.48.0.")
 

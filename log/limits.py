@@ -274,6 +274,27 @@ invariant(
     "whoever has stored a blob has named it, or given up, before it may count as unused",
 )
 
+# Exports and imports (spec 02 18: parts, JSON arrays; the rest is ours).
+EXPORT_DAYS = 14
+EXPORT_ROWS_PER_STEP = 64
+TRANSFER_PROGRESS_SECONDS = 1.0
+IMPORT_PARTS_MAX = 9_999
+IMPORT_PART_BYTES_MAX = 64 * MIB
+IMPORT_JSON_ARRAY_BYTES_MAX = 16 * MIB
+IMPORT_LINE_BYTES_MAX = 16 * MIB
+IMPORT_DOCUMENTS_PER_COMMIT = 1_000
+IMPORT_BYTES_PER_COMMIT = 2 * MIB
+IMPORTS_LISTED_MAX = 20
+
+invariant(
+    IMPORT_BYTES_PER_COMMIT + DOCUMENT_BYTES_MAX < TRANSACTION_BYTES_WRITTEN_MAX,
+    "a batch that may take one document more is still a transaction",
+)
+invariant(
+    IMPORT_DOCUMENTS_PER_COMMIT <= TRANSACTION_DOCUMENTS_WRITTEN_MAX, "a batch of rows is one transaction"
+)
+invariant(IMPORT_LINE_BYTES_MAX > DOCUMENT_BYTES_MAX, "a line can hold any document, and says so if not")
+
 # fetch() of actions (spec 03 4: the ceiling of operations; the rest is ours).
 FETCHES_OPEN_MAX = 1_000
 FETCH_PIECE_BYTES_MAX = 64 * KIB

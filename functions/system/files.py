@@ -2,7 +2,7 @@
 
 A file is a row of `_file_storage` that names a blob. The blob is durable BEFORE the row is written
 (`log/blob_store.py`), so a committed row is never without its bytes; a deleted row leaves them behind, and
-whoever collects garbage asks `blobs_in_use`. Two files may share a blob, as equal bytes do.
+whoever collects garbage asks `system/blobs.py`. Two files may share a blob, as equal bytes do.
 
 A file has two names: the id of its row, which user code keeps, and a random UUID, which its URL holds and
 which therefore is as good as a key. Both are accepted wherever a storage id is asked for.
@@ -16,11 +16,9 @@ from __future__ import annotations
 import base64
 import re
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from functions.catalog import BACKFILLED, ENABLED
 from functions.errors import invalid_argument
 from functions.transaction import Transaction
 from log import values
@@ -128,6 +126,11 @@ def find_file(transaction: Transaction, storage_id: Any, method: str) -> FileRow
 
 def user_view(_transaction: Transaction, row: FileRow) -> dict[str, Any]:
     """The row of `_storage` that user code sees (spec 03 5.3)."""
+    return shown(row)
+
+
+def shown(row: FileRow) -> dict[str, Any]:
+    """A file as functions and exports show it."""
     return {
         "_id": row["_id"],
         "_creationTime": row["_creationTime"],
@@ -140,18 +143,6 @@ def user_view(_transaction: Transaction, row: FileRow) -> dict[str, Any]:
 def is_uuid(text: str) -> bool:
     """In the one form that URLs and rows hold: lower case, with hyphens."""
     return _UUID.fullmatch(text) is not None
-
-
-# --- garbage ------------------------------------------------------------------------------------------
-
-
-def blobs_in_use(transaction: Transaction, keys: Sequence[str]) -> set[str]:
-    """Those of the blobs that a file names; all of them while the index that knows is still being filled."""
-    table = transaction.catalog.tables[FILES]
-    index = table.index(BY_STORAGE_KEY)
-    if index is None or index.state not in (BACKFILLED, ENABLED):
-        return set(keys)
-    return {key for key in keys if transaction.first(table, BY_STORAGE_KEY, encode_item(key)) is not None}
 
 
 # --- operations of the gateway ------------------------------------------------------------------------

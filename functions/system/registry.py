@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from functions.system import dashboard, environment, files, jobs, push, queries
+from functions.system import dashboard, environment, exports, files, imports, jobs, push, queries
 from functions.system.forecast import evaluate_schema, prepare_schema
 from functions.system.operation import Operation, SystemContext, SystemFunction
 from functions.transaction import Transaction
@@ -34,6 +34,13 @@ OPERATIONS: dict[str, Operation] = {
     "cancel_all_jobs": Operation(jobs.cancel_all_jobs),
     "store_file": Operation(files.store_file),
     "locate_file": Operation(files.locate_file),
+    "request_export": Operation(exports.request_export),
+    "cancel_export": Operation(exports.cancel_export),
+    "set_export_expiration": Operation(exports.set_export_expiration),
+    "locate_export": Operation(exports.locate_export),
+    "create_import": Operation(imports.create_import),
+    "perform_import": Operation(imports.perform_import),
+    "cancel_import": Operation(imports.cancel_import),
 }
 """HTTP operations by the last part of their path; those on files are for the gateway alone, and have none."""
 
@@ -48,8 +55,9 @@ _QUERIES: dict[str, _Query] = {
     "_system/cli/queryEnvironmentVariables.js:get": queries.environment_variable,
     "_system/cli/modules.js:apiSpec": queries.api_spec,
     "_system/cli/convexUrl.js:cloudUrl": queries.cloud_url,
-    "_system/cli/exports.js:getLatest": queries.nothing,
-    "_system/cli/queryImport.js:list": queries.empty_list,
+    "_system/cli/exports.js:getLatest": exports.latest_export,
+    "_system/cli/queryImport.js:default": imports.get_import,
+    "_system/cli/queryImport.js:list": imports.list_imports,
     "_system/frontend/components.js:list": queries.components,
     "_system/frontend/getTableMapping.js:default": queries.table_mapping,
     "_system/frontend/getVersion.js:default": queries.pushed_version,

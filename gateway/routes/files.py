@@ -2,19 +2,19 @@
 
 Plain ASGI between the hot routes and Quart, because Quart takes a body off the socket as fast as it comes
 and keeps what is not used yet: here a piece is asked for when the one before it is on the disk, so that a
-transfer takes constant memory, whatever its size and however slow the disk or the client.
+transfer takes constant memory, whatever its size and however slow the disk or the client
+(gateway/blob_transfer.py).
 
 Upload: token, headers, bytes to the store, digest; the blob is durable BEFORE its row is asked for. A
 refusal, a lost client or a silent one leaves nothing behind. The row's UUID is made here and sent along, so
 that the backend may be asked again when an answer was lost.
 
-Read in this order: FileRoutes._upload, _receive_blob, _download, file_headers.py.
+Read in this order: FileRoutes._upload, _download, blob_transfer.py, file_headers.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 import time
@@ -26,13 +26,14 @@ from urllib.parse import parse_qs
 import orjson
 
 from gateway import http
+from gateway.blob_transfer import receive_blob, send_pieces
 from gateway.core import GatewayCore
 from gateway.file_headers import ByteRange, check_content_type, parse_digest, parse_range, sha256_digest
 from gateway.http import Headers, HttpRequest, Receive, Scope, Send
 from log import errors, file_errors
-from log.blob_store import BlobMissing, BlobRange, BlobStore, BlobWriter, StoredBlob
+from log.blob_store import BlobMissing, BlobRange, BlobStore
 from log.identity import SYSTEM
-from log.limits import BLOB_CHUNK_BYTES, FILE_BYTES_MAX, TRANSFER_SILENCE_SECONDS_MAX
+from log.limits import FILE_BYTES_MAX
 from log.secrets import UploadToken, check_upload_token
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class FileRoutes:
         digest = parse_digest(request.header(b"digest"))
         if int(request.header(b"content-length") or 0) > FILE_BYTES_MAX:
             raise file_errors.file_too_large(FILE_BYTES_MAX)
-        blob = await self._receive_blob(receive, digest)
+        blob = await receive_blob(self._blobs, receive, FILE_BYTES_MAX, digest)
         row = {
             "storageId": str(uuid.uuid4()),
             "storageKey": blob.key,
@@ -104,17 +105,6 @@ class FileRoutes:
             case UploadToken.EXPIRED:
                 raise file_errors.upload_token_expired()
 
-    async def _receive_blob(self, receive: Receive, digest: bytes | None) -> StoredBlob:
-        """The body as a durable blob. Disk and digest are other threads' work: other requests go on."""
-        writer = await asyncio.to_thread(self._blobs.begin)
-        try:
-            await _receive_body(receive, writer)
-            if digest is not None and writer.sha256() != digest:
-                raise file_errors.sha256_mismatch()
-            return await asyncio.to_thread(writer.finish)
-        finally:
-            await asyncio.to_thread(writer.discard)
-
     # --- download -----------------------------------------------------------------------------------
 
     async def _download(self, request: HttpRequest, receive: Receive, send: Send) -> None:
@@ -132,7 +122,7 @@ class FileRoutes:
             if request.method == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
             else:
-                await _send_pieces(opened, part.length, receive, send)
+                await send_pieces(opened, part.length, receive, send)
         finally:
             await asyncio.to_thread(opened.close)
 
@@ -156,52 +146,6 @@ class FileRoutes:
             # Deleted a moment ago, or taken from the folder by somebody else: the log of the server tells.
             logger.warning("the blob %s of file %s is not there", file.key, file.storage_id)
             raise file_errors.file_not_found(file.storage_id) from None
-
-
-async def _receive_body(receive: Receive, writer: BlobWriter) -> None:
-    pending = bytearray()
-    more = True
-    while more:
-        async with asyncio.timeout(TRANSFER_SILENCE_SECONDS_MAX):
-            message = await receive()
-        if message["type"] == "http.disconnect":
-            raise errors.client_disconnected()
-        pending += message.get("body", b"")
-        more = message.get("more_body", False)
-        if writer.size_bytes + len(pending) > FILE_BYTES_MAX:
-            raise file_errors.file_too_large(FILE_BYTES_MAX)
-        if len(pending) >= BLOB_CHUNK_BYTES or not more:
-            await asyncio.to_thread(writer.write, bytes(pending))
-            pending.clear()
-
-
-async def _send_pieces(opened: BlobRange, length: int, receive: Receive, send: Send) -> None:
-    """The body. A client that leaves or stops reading ends it, and so does a failure: the head has promised
-    `length` bytes, so that a connection closed before is not taken for the whole file."""
-    gone = asyncio.ensure_future(_wait_until_gone(receive))
-    try:
-        left = length
-        while left > 0 and not gone.done():
-            piece = await asyncio.to_thread(opened.next_piece)
-            if not piece:
-                logger.error("a blob is shorter than its row says: %d bytes are missing", left)
-                return
-            left -= len(piece)
-            async with asyncio.timeout(TRANSFER_SILENCE_SECONDS_MAX):
-                await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
-        if length == 0:
-            await send({"type": "http.response.body", "body": b""})
-    except (TimeoutError, OSError) as failure:
-        logger.warning("a download ended early: %r", failure)
-    finally:
-        gone.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await gone
-
-
-async def _wait_until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _headers_of(file: _File, part: ByteRange | None) -> Headers:

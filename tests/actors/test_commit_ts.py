@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from actors.ahead_snapshot import AheadSnapshot
-from actors.executor import runner_of
+from actors.executor_settings import runner_of
 from actors.history import body_of
 from actors.past_view import PastView
 from actors.replay import Replayer, is_user_mutation

@@ -15,7 +15,7 @@ import pytest
 
 from actors.calls import RunCall
 from actors.chain import attempt_at
-from actors.executor import runner_of
+from actors.executor_settings import runner_of
 from actors.function_runs import run_query
 from actors.history import DocumentChange, History, NotRecorded, body_of
 from actors.past_view import PastView

@@ -31,7 +31,7 @@ import log.read_set
 import log.record
 import log.sqlite_store
 from actors.calls import RunCall, wire_call
-from actors.executor import ExecutorSettings
+from actors.executor_settings import ExecutorSettings
 from cluster.config import Settings, cache_folder
 from cluster.local_runtime import DirectPeer, LocalRuntime
 

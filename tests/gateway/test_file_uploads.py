@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway import blob_transfer
 from gateway.routes import files as file_routes
 from log.limits import BLOB_CHUNK_BYTES
 from log.secrets import issue_upload_token
@@ -120,7 +121,7 @@ def test_a_file_larger_than_allowed_is_refused_with_and_without_its_length(
 def test_a_client_that_does_not_finish_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
-    monkeypatch.setattr(file_routes, "TRANSFER_SILENCE_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(blob_transfer, "TRANSFER_SILENCE_SECONDS_MAX", 0.05)
 
     async def scenario(site: Site) -> None:
         messages = [{"type": "http.request", "body": bytes(2 * BLOB_CHUNK_BYTES), "more_body": True}]

@@ -15,7 +15,8 @@ import orjson
 
 from actors.chain import Attempt, Done
 from actors.core import Core
-from actors.executor import Executor, ExecutorSettings
+from actors.executor import Executor
+from actors.executor_settings import ExecutorSettings
 from actors.runtime import Actor
 from cluster.backend import ClusterBackend
 from cluster.hosts import Link

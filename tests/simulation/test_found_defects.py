@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from actors.calls import RunCall, wire_call
-from actors.executor import Executor, ExecutorSettings
+from actors.executor import Executor
+from actors.executor_settings import ExecutorSettings
 from actors.runtime import Peer
 from cluster import hosts
 from cluster.backend import ClusterBackend

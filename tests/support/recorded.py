@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from actors.executor import ExecutorSettings
+from actors.executor_settings import ExecutorSettings
 from cluster.config import Settings
 from cluster.data_folder import Credentials, DataFolder
 from cluster.local_runtime import LocalRuntime

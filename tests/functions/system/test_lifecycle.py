@@ -8,13 +8,20 @@ import pytest
 
 from functions import catalog
 from functions.system.lifecycle import (
+    EXPORT_TRANSITIONS,
+    IMPORT_TRANSITIONS,
     INDEX_TRANSITIONS,
     SCHEMA_TRANSITIONS,
+    ExportState,
     IllegalTransition,
+    ImportState,
     IndexEvent,
     IndexState,
     SchemaEvent,
     SchemaState,
+    TransferEvent,
+    next_export_state,
+    next_import_state,
     next_index_state,
     next_schema_state,
 )
@@ -78,3 +85,39 @@ def test_the_stored_names_of_index_states_are_those_the_catalog_reads() -> None:
 def test_a_state_that_no_table_knows_is_refused(unknown: str) -> None:
     with pytest.raises(ValueError, match="is not a valid"):
         next_index_state(unknown, IndexEvent.PUSH_FINISHED)
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(ExportState, TransferEvent)))
+def test_every_export_pair_moves_as_the_table_says_or_is_refused_by_name(
+    state: ExportState, event: TransferEvent
+) -> None:
+    expected = EXPORT_TRANSITIONS[state].get(event)
+    if expected is not None:
+        assert next_export_state(state, event) is expected
+    else:
+        with pytest.raises(IllegalTransition, match=f"{state.name} cannot see {event.name}"):
+            next_export_state(state, event)
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(ImportState, TransferEvent)))
+def test_every_import_pair_moves_as_the_table_says_or_is_refused_by_name(
+    state: ImportState, event: TransferEvent
+) -> None:
+    expected = IMPORT_TRANSITIONS[state].get(event)
+    if expected is not None:
+        assert next_import_state(state, event) is expected
+    else:
+        with pytest.raises(IllegalTransition, match=f"{state.name} cannot see {event.name}"):
+            next_import_state(state, event)
+
+
+def test_a_transfer_that_has_ended_stays_as_it_is_and_every_other_can_fail_and_be_cancelled() -> None:
+    for table in (EXPORT_TRANSITIONS, IMPORT_TRANSITIONS):
+        for moves in table.values():
+            assert not moves or {TransferEvent.FAILED, TransferEvent.CANCELED} <= moves.keys()
+
+
+def test_nothing_is_imported_that_was_not_confirmed() -> None:
+    into = {state for state, moves in IMPORT_TRANSITIONS.items() if ImportState.IN_PROGRESS in moves.values()}
+    assert into == {ImportState.WAITING}
+    assert IMPORT_TRANSITIONS[ImportState.WAITING][TransferEvent.CONFIRMED] is ImportState.IN_PROGRESS

@@ -1,0 +1,253 @@
+"""Does the imports that were uploaded: reads them through, waits for a word, writes them (spec 02 18).
+
+  1. `uploaded`: a thread reads the whole upload and finds its faults; what it would do is summed up for its
+     owner, and the import waits for confirmation;
+  2. `in_progress`: it is read again. One commit makes the hidden tables, then rows go into them in batches,
+     each a transaction that also finds the import still wanted and says how far it is;
+  3. one commit puts all hidden tables in their places and says `completed`.
+Appended rows are seen batch by batch; everything else is seen at once, or never. Whatever fails ends the
+import as `failed` and drops its hidden tables.
+
+Read in this order: ImportJob.run_next, _parse, _perform.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from actors.action_files import Transactions
+from actors.transfer_worker import decide, transact
+from functions.catalog import Catalog, Table
+from functions.system import imports
+from functions.system import transfer_errors as errors
+from functions.system.files import FILES
+from functions.system.import_tables import activate, create_hidden, drop_hidden, future_catalog
+from functions.system.imports import ImportRow
+from functions.system.tables import table_row_id
+from functions.transaction import Transaction
+from functions.transfer.batches import Batch, batches, file_rows
+from functions.transfer.plan import ExistingTable, ImportMode, TablePlan, check_references, plan_import
+from functions.transfer.upload import Upload, open_upload
+from functions.transfer.zip_layout import STORAGE
+from log.blob_store import BlobStore
+from log.errors import BackendError, ErrorKind, internal_server_error
+from log.ids import decode_id
+from log.limits import SYSTEM_COUNT_ROWS_PER_STEP
+
+_logger = logging.getLogger(__name__)
+
+
+class _NotWanted(Exception):
+    """The import was canceled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """An import under way. `schema_ids`: the schemas its rows are checked against."""
+
+    import_id: str
+    mode: ImportMode
+    plans: list[TablePlan]
+    tablet_ids: dict[str, bytes]  # by name of table
+    schema_ids: frozenset[str]
+
+    @property
+    def hidden(self) -> frozenset[bytes]:
+        return frozenset(self.tablet_ids[plan.name] for plan in self.plans if plan.is_replaced)
+
+
+class ImportJob:
+    """actors.transfer_worker.Job."""
+
+    name = "import"
+
+    def __init__(self, transactions: Transactions, blobs: BlobStore, now_ns: Callable[[], int]) -> None:
+        self._transactions, self._blobs, self._now_ns = transactions, blobs, now_ns
+
+    def fail_interrupted(self, transaction: Transaction) -> None:
+        imports.fail_interrupted(transaction)
+        drop_hidden(transaction)
+
+    async def run_next(self) -> bool:
+        row = await self._transactions.read(imports.next_to_do)
+        if row is None:
+            return False
+        try:
+            kind, table = imports.format_of(row)
+            upload = await asyncio.to_thread(open_upload, self._blobs, row["object_key"], kind, table)
+            try:
+                await (self._parse if row["state"]["state"] == "uploaded" else self._perform)(row, upload)
+            finally:
+                upload.close()
+        except _NotWanted:
+            await transact(self._transactions, "_system/drop_import", drop_hidden)
+        except Exception as failure:
+            await self._fail(row["_id"], failure)
+        return True
+
+    async def _fail(self, import_id: str, failure: Exception) -> None:
+        if not isinstance(failure, BackendError) or failure.kind is ErrorKind.INTERNAL:
+            _logger.error("the import %s failed", import_id, exc_info=failure)
+            failure = internal_server_error()
+        text = errors.while_importing(failure)
+
+        def fail(transaction: Transaction) -> None:
+            imports.fail_import(transaction, import_id, text)
+            drop_hidden(transaction)
+
+        await transact(self._transactions, "_system/fail_import", fail)
+
+    # --- before anything is written -----------------------------------------------------------------
+
+    async def _parse(self, row: ImportRow, upload: Upload) -> None:
+        plans = await self._plan(row, upload)
+        await transact(
+            self._transactions,
+            "_system/parse_import",
+            lambda transaction: imports.ask_confirmation(transaction, row["_id"], plans),
+        )
+
+    async def _plan(self, row: ImportRow, upload: Upload) -> list[TablePlan]:
+        uploaded = await asyncio.to_thread(upload.survey)
+        catalog, existing = await self._existing()
+        plans = plan_import(uploaded, existing, imports.mode_of(row))
+        check_references(plans, existing, catalog.schema)
+        return plans
+
+    async def _existing(self) -> tuple[Catalog, dict[str, ExistingTable]]:
+        """The tables as they are now, counted a piece at a time: calls of actions go on meanwhile."""
+        transaction = (await self._transactions.begin()).transaction
+        catalog = transaction.catalog
+        tables = {table.name: table for table in catalog.user_tables()}
+        tables[STORAGE] = catalog.tables[FILES]
+        counted = {}
+        for name, table in tables.items():
+            documents, start, count = 0, b"", SYSTEM_COUNT_ROWS_PER_STEP
+            is_whole = False
+            while not is_whole:
+                rows = transaction.snapshot.scan(
+                    table.by_id.index_id, start, None, descending=False, limit=count
+                )
+                documents, is_whole = documents + len(rows), len(rows) < count
+                start = rows[-1].key + b"\x00" if rows else b""
+                await asyncio.sleep(0)
+            counted[name] = ExistingTable(name, table.number, documents)
+        return catalog, counted
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    async def _perform(self, row: ImportRow, upload: Upload) -> None:
+        plans = await self._plan(row, upload)
+        run = await self._begin(row, plans)
+        written = 0
+        for plan in plans:
+            if plan.creates:
+                written += await self._write_table(run, plan, upload)
+
+        def finish(transaction: Transaction) -> bool:
+            if not imports.is_wanted(transaction, run.import_id):
+                return False
+            _check_schemas(transaction, run)
+            activate(transaction, run.hidden, must_be_empty=run.mode is ImportMode.REQUIRE_EMPTY)
+            imports.complete_import(transaction, run.import_id, written, self._now_ns())
+            return True
+
+        if not await decide(self._transactions, "_system/complete_import", finish):
+            raise _NotWanted
+
+    async def _begin(self, row: ImportRow, plans: list[TablePlan]) -> _Run:
+        """The tables to write into. Those that are appended to are made as if by their first document."""
+        run: _Run | None = None
+
+        def begin(transaction: Transaction) -> bool:
+            nonlocal run
+            if not imports.is_wanted(transaction, row["_id"]):
+                return False
+            tablet_ids = {plan.name: _target(transaction, plan).tablet_id for plan in plans}
+            row_ids = {name: table_row_id(tablet_id) for name, tablet_id in tablet_ids.items()}
+            imports.begin_import(transaction, row["_id"], plans, row_ids)
+            schema_ids = frozenset(_schema_ids(transaction.catalog))
+            run = _Run(row["_id"], imports.mode_of(row), plans, tablet_ids, schema_ids)
+            return True
+
+        if not await decide(self._transactions, "_system/begin_import", begin):
+            raise _NotWanted
+        assert run is not None
+        return run
+
+    async def _write_table(self, run: _Run, plan: TablePlan, upload: Upload) -> int:
+        """Read a batch on a thread, write it here, and so on; returns how many rows that were."""
+        rows = upload.rows(plan.name)
+        if plan.name == STORAGE:
+            rows = file_rows(rows, upload, self._blobs)
+        pieces, written = batches(rows), 0
+        while (batch := await asyncio.to_thread(_next, pieces)) is not None:
+            await self._write_batch(run, plan, batch, written + len(batch))
+            written += len(batch)
+        return written
+
+    async def _write_batch(self, run: _Run, plan: TablePlan, batch: Batch, rows_written: int) -> None:
+        def write(transaction: Transaction) -> bool:
+            if not imports.is_wanted(transaction, run.import_id):
+                return False
+            _check_schemas(transaction, run)
+            imports.tell_progress(transaction, run.import_id, plan.name, rows_written)
+            table = _reached(transaction, run, plan)
+            for document in batch:
+                _restore(transaction, table, document, plan.name)
+            return True
+
+        if not await decide(self._transactions, "_system/import_batch", write):
+            raise _NotWanted
+
+
+def _target(transaction: Transaction, plan: TablePlan) -> Table:
+    name = FILES if plan.name == STORAGE else plan.name
+    if plan.is_replaced:
+        return create_hidden(transaction, name, plan.number)
+    return transaction.catalog.tables.get(name) or transaction.create_table(name, plan.number)
+
+
+def _reached(transaction: Transaction, run: _Run, plan: TablePlan) -> Table:
+    """The table to write into, under the catalog as it will be."""
+    catalog = transaction.catalog
+    tablet_id = run.tablet_ids[plan.name]
+    tables = catalog.hidden_tables.values() if plan.is_replaced else catalog.tables.values()
+    found = next((table for table in tables if table.tablet_id == tablet_id), None)
+    if found is None:  # an append, and the table was replaced meanwhile
+        raise errors.import_schema_changed()
+    transaction.catalog = future_catalog(catalog, run.hidden)
+    return found
+
+
+def _restore(transaction: Transaction, table: Table, document: dict[str, Any], name: str) -> None:
+    document_id = document.get("_id")
+    if document_id is not None and decode_id(document_id).table_number != table.number:
+        raise errors.table_number_conflict(name)
+    try:
+        transaction.restore(table, document)
+    except BackendError as refusal:
+        if refusal.code != "DocumentExists":
+            raise
+        raise errors.duplicate_id(str(document_id), name) from None
+
+
+def _check_schemas(transaction: Transaction, run: _Run) -> None:
+    """A schema that came later has not seen the rows that are written."""
+    if not run.schema_ids.issuperset(_schema_ids(transaction.catalog)):
+        raise errors.import_schema_changed()
+
+
+def _schema_ids(catalog: Catalog) -> Iterator[str]:
+    if catalog.schema_row_id is not None:
+        yield catalog.schema_row_id
+    if catalog.pending_schema is not None:
+        yield catalog.pending_schema.row_id
+
+
+def _next(pieces: Iterator[Batch]) -> Batch | None:
+    return next(pieces, None)

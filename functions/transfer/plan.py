@@ -1,0 +1,159 @@
+"""What an import will do to which table, decided before anything is written (spec 02 18, spec 04 8). Pure.
+
+Read in this order: plan_import, change_summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from functions.schema import Schema
+from functions.system import transfer_errors as errors
+from functions.transfer.zip_layout import STORAGE
+from log.limits import USER_TABLE_NUMBER_FIRST
+
+_DELETE_WIDTH_MIN = 14
+
+
+class ImportMode(StrEnum):
+    """What happens to documents that are there already; spelt as requests do."""
+
+    REQUIRE_EMPTY = "requireEmpty"
+    APPEND = "append"
+    REPLACE = "replace"
+    REPLACE_ALL = "replaceAll"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedTable:
+    """A table as the upload has it. `number`: of its ids; None: it has none."""
+
+    name: str
+    documents: int
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingTable:
+    """A table as the database has it. `_storage` is one."""
+
+    name: str
+    number: int
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """What becomes of one table. `is_replaced`: a new table with the rows of the upload takes its place, in
+    one commit with all others; else the rows are added to it. `number` is the one it will have."""
+
+    name: str
+    number: int
+    creates: int
+    existing: int
+    deletes: int
+    is_replaced: bool
+
+
+def plan_import(
+    uploaded: Mapping[str, UploadedTable], existing: Mapping[str, ExistingTable], mode: ImportMode
+) -> list[TablePlan]:
+    """By name; refuses what cannot be. Tables without a number get the next ones, as if they were created."""
+    plans = [_table_plan(uploaded[name], existing.get(name), mode) for name in sorted(uploaded)]
+    if mode is ImportMode.REPLACE_ALL:
+        cleared = [table for name, table in existing.items() if name not in uploaded and table.documents]
+        plans += [
+            TablePlan(table.name, table.number, 0, table.documents, table.documents, is_replaced=True)
+            for table in cleared
+        ]
+        plans.sort(key=lambda plan: plan.name)
+    return _numbered(plans, existing)
+
+
+def _table_plan(table: UploadedTable, found: ExistingTable | None, mode: ImportMode) -> TablePlan:
+    documents = found.documents if found is not None else 0
+    if mode is ImportMode.REQUIRE_EMPTY and documents:
+        raise errors.table_exists(table.name)
+    may_renumber = mode is not ImportMode.APPEND and table.name != STORAGE
+    if found is not None and table.number not in (None, found.number) and not may_renumber:
+        raise errors.table_number_conflict(table.name)
+    number = table.number or (found.number if found is not None else 0)
+    is_replaced = mode is not ImportMode.APPEND
+    deletes = documents if is_replaced else 0
+    return TablePlan(table.name, number, table.documents, documents, deletes, is_replaced)
+
+
+def _numbered(plans: list[TablePlan], existing: Mapping[str, ExistingTable]) -> list[TablePlan]:
+    """With a number for each table; two of the same number cannot be."""
+    planned = {plan.name for plan in plans}
+    owners = {table.number: table.name for name, table in existing.items() if name not in planned}
+    for plan in plans:
+        if plan.number:
+            owner = owners.setdefault(plan.number, plan.name)
+            if owner != plan.name:
+                raise errors.table_conflict(plan.name, owner)
+    next_number = max((*owners, USER_TABLE_NUMBER_FIRST - 1)) + 1
+    numbered = []
+    for plan in plans:
+        if not plan.number:
+            plan, next_number = replace(plan, number=next_number), next_number + 1
+        numbered.append(plan)
+    return numbered
+
+
+def check_references(
+    plans: list[TablePlan], existing: Mapping[str, ExistingTable], schema: Schema | None
+) -> None:
+    """A table that stays must not be left with ids of one whose number changes."""
+    planned = {plan.name for plan in plans}
+    renumbered = {
+        plan.name for plan in plans if plan.name in existing and plan.number != existing[plan.name].number
+    }
+    for name, table in (schema.tables if schema is not None and renumbered else {}).items():
+        if name not in planned and name in existing and existing[name].documents:
+            for referenced in sorted(renumbered & _referenced(table.document_type.to_json())):
+                raise errors.foreign_key(name, referenced)
+
+
+def _referenced(tree: object) -> set[str]:
+    """The tables that a validator's JSON has ids of."""
+    if isinstance(tree, list):
+        return set().union(*map(_referenced, tree))
+    if not isinstance(tree, dict):
+        return set()
+    own = {str(tree["tableName"])} if tree.get("type") == "id" and "tableName" in tree else set()
+    return own.union(*map(_referenced, tree.values()))
+
+
+# --- what the owner is asked --------------------------------------------------------------------------
+
+
+def needs_confirmation(plans: list[TablePlan]) -> bool:
+    """Exactly when something will be deleted."""
+    return any(plan.deletes for plan in plans)
+
+
+def change_summary(plans: list[TablePlan]) -> str:
+    """The text that the CLI prints before it asks (spec 02 18)."""
+    rows = [("table", "create", "delete")]
+    for plan in plans:
+        suffix = " files" if plan.name == STORAGE else ""
+        rows.append((plan.name, str(plan.creates), f"{plan.deletes} of {plan.existing}{suffix}"))
+    table_width, create_width, delete_width = (max(map(len, column)) for column in zip(*rows, strict=True))
+    delete_width = max(delete_width, _DELETE_WIDTH_MIN)
+    lines = [
+        f"{name:{table_width}} | {create:{create_width}} | {delete:{delete_width}} |"
+        for name, create, delete in rows
+    ]
+    return "\n".join(
+        [
+            "Import change summary:",
+            lines[0],
+            "-" * len(lines[0]),
+            *lines[1:],
+            "Once the import has started, it will run in the background.",
+            "Interrupting `npx convex import` will not cancel it.",
+        ]
+    )

@@ -1,0 +1,221 @@
+"""An uploaded file as an import reads it: tables, their rows, their numbers, the bytes of files.
+
+The upload is a blob; a ZIP in it is read in place, entry by entry, so that memory does not depend on its
+size. Runs on a thread. `reading()` turns what a damaged ZIP raises into a refusal.
+
+Read in this order: open_upload, Upload.survey, Upload.rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from typing import IO, Any
+
+from functions.system import transfer_errors as errors
+from functions.transfer import rows, zip_layout
+from functions.transfer.plan import UploadedTable
+from functions.transfer.rows import Row
+from functions.transfer.zip_layout import STORAGE, TABLES, UNIFORM_SCHEMA, EntryKind
+from log.blob_store import BlobRange, BlobStore
+from log.errors import BackendError, not_supported_yet
+from log.ids import check_table_name, decode_id
+
+Parse = Callable[[IO[bytes]], Iterator[Row]]
+
+
+class ImportFormat(StrEnum):
+    """As requests spell it."""
+
+    CSV = "csv"
+    JSON_LINES = "jsonLines"
+    JSON_ARRAY = "jsonArray"
+    ZIP = "zip"
+
+
+_PARSERS: dict[ImportFormat, Parse] = {
+    ImportFormat.CSV: rows.csv_rows,
+    ImportFormat.JSON_LINES: rows.json_lines,
+    ImportFormat.JSON_ARRAY: rows.json_array,
+}
+
+
+class Upload:
+    """`tables` by name; files by id. `close` when done."""
+
+    def __init__(self, file: IO[bytes], parse: Parse, archive: zipfile.ZipFile | None) -> None:
+        self._file, self._parse, self._archive = file, parse, archive
+        self._entries: dict[str, str | None] = {}  # table -> its entry; None: the whole file
+        self._files: dict[str, str] = {}  # file id -> its entry
+
+    @property
+    def tables(self) -> list[str]:
+        return sorted(self._entries)
+
+    def rows(self, table: str) -> Iterator[Row]:
+        with reading(), self._opened(self._entries[table]) as stream:
+            yield from self._parse(stream)
+
+    def open_file(self, file_id: str) -> IO[bytes]:
+        """The bytes of a file that `_storage` lists."""
+        path = self._files.get(file_id)
+        if path is None:
+            raise errors.file_not_in_zip(file_id)
+        return self._entry(path)
+
+    def survey(self) -> dict[str, UploadedTable]:
+        """Every table, read through once: how many rows, and which number their ids have."""
+        numbers = self._declared_numbers()
+        return {table: self._survey_table(table, numbers.get(table)) for table in self.tables}
+
+    def close(self) -> None:
+        if self._archive is not None:
+            self._archive.close()
+        self._file.close()
+
+    # --- what is in it ------------------------------------------------------------------------------
+
+    def add_whole(self, table: str) -> None:
+        """The file is one table."""
+        self._entries[table] = None
+
+    def add_entries(self) -> None:
+        """The file is a ZIP; system tables other than `_storage` are left out."""
+        assert self._archive is not None
+        for path in self._archive.namelist():
+            entry = zip_layout.entry_of(path)
+            if entry.kind is EntryKind.COMPONENT:
+                raise not_supported_yet("Importing the data of a component")
+            if entry.kind is EntryKind.FILE:
+                self._files[entry.name] = path
+            elif entry.kind is EntryKind.DOCUMENTS:
+                self._add_table(entry.name, path)
+            elif entry.kind is EntryKind.SCHEMA:
+                self._check_schema(path)
+
+    def _add_table(self, name: str, path: str) -> None:
+        if name in self._entries:
+            raise errors.invalid_import(f"The ZIP has the table {name} twice.")
+        if name in (TABLES, STORAGE) or not name.startswith("_"):
+            self._entries[name] = path
+            if name not in (TABLES, STORAGE):
+                check_import_table(name)
+
+    def _check_schema(self, path: str) -> None:
+        """Lines are read plainly; a schema that wants them read otherwise is one of old exports."""
+        with self._entry(path) as stream:
+            if stream.read(len(UNIFORM_SCHEMA) + 1).strip() != UNIFORM_SCHEMA.strip():
+                raise not_supported_yet("Importing an export with a generated schema")
+
+    def _declared_numbers(self) -> dict[str, int]:
+        """What `_tables` says, which is no table of the import itself."""
+        if TABLES not in self._entries:
+            return {}
+        declared = {}
+        for number, row in self.rows(TABLES):
+            name, table_number = row.get("name"), row.get("id")
+            if not isinstance(name, str) or not isinstance(table_number, float):
+                raise errors.invalid_row_value(number, "_tables has rows of `name` and `id`")
+            declared[name] = int(table_number)
+        del self._entries[TABLES]
+        return declared
+
+    def _survey_table(self, table: str, table_number: int | None) -> UploadedTable:
+        count = 0
+        for number, document in self.rows(table):
+            count += 1
+            document_id = rows.id_of(number, document)
+            if document_id is not None:
+                found = decode_id(document_id).table_number
+                table_number = table_number or found
+                if found != table_number:
+                    raise errors.id_of_another_table(number, document_id)
+        return UploadedTable(table, count, table_number)
+
+    def _opened(self, path: str | None) -> AbstractContextManager[IO[bytes]]:
+        if path is not None:
+            return self._entry(path)
+        self._file.seek(0)
+        return contextlib.nullcontext(self._file)
+
+    def _entry(self, path: str) -> IO[bytes]:
+        assert self._archive is not None
+        return self._archive.open(path)
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """What a file that is no proper ZIP raises, as a refusal."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as failure:
+        if isinstance(failure, BackendError):
+            raise
+        raise errors.import_not_a_zip(str(failure)) from None
+
+
+def open_upload(blobs: BlobStore, key: str, kind: ImportFormat, table: str | None) -> Upload:
+    """The blob `key`; `table` is None for a ZIP, which says itself what it has."""
+    file: IO[bytes] = io.BufferedReader(BlobFile(blobs, key))
+    if kind is not ImportFormat.ZIP:
+        upload = Upload(file, _PARSERS[kind], None)
+        upload.add_whole(table or "")
+        return upload
+    with reading():
+        upload = Upload(file, rows.json_lines, zipfile.ZipFile(file))
+        upload.add_entries()
+    return upload
+
+
+def check_import_table(name: str) -> None:
+    """Refuse what cannot name a user's table."""
+    try:
+        check_table_name(name)
+    except BackendError as refusal:
+        raise errors.invalid_import_table(name, refusal.message) from None
+
+
+class BlobFile(io.RawIOBase):
+    """A blob as a file that can be read from anywhere."""
+
+    def __init__(self, blobs: BlobStore, key: str) -> None:
+        self._blobs, self._key = blobs, key
+        self._size_bytes = blobs.size_of(key) or 0
+        self._opened: BlobRange = blobs.open(key)
+        self._position = 0
+        self._left = b""  # of the piece that was read last
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
+        target = max(0, base + offset)
+        if target != self._position:
+            self._opened.close()
+            self._opened = self._blobs.open(self._key, min(target, self._size_bytes))
+            self._position, self._left = target, b""
+        return target
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._left or self._opened.next_piece()
+        count = min(len(piece), len(buffer))
+        buffer[:count], self._left = piece[:count], piece[count:]
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._opened.close()
+        super().close()
