@@ -37,6 +37,23 @@ class Transactions:
     begin: Callable[[], Awaitable[Attempt]]
     transact: Callable[[str, Callable[[Transaction], bytes]], Awaitable[bytes]]
 
+    def within(self, component: str) -> Transactions:
+        """The same, in a component from the beginning."""
+
+        async def begin() -> Attempt:
+            attempt = await self.begin()
+            attempt.transaction.enter_component(component)
+            return attempt
+
+        async def transact(source: str, work: Callable[[Transaction], bytes]) -> bytes:
+            def run(transaction: Transaction) -> bytes:
+                transaction.enter_component(component)
+                return work(transaction)
+
+            return await self.transact(source, run)
+
+        return Transactions(begin, transact)
+
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """What `work` finds at the newest ts."""
         return work((await self.begin()).transaction)
@@ -45,8 +62,8 @@ class Transactions:
 class ActionFiles:
     """The files of one action. `close` ends what it left open."""
 
-    def __init__(self, access: FileAccess, transactions: Transactions, now_ns: Callable[[], int]) -> None:
-        self._access, self._transactions, self._now_ns = access, transactions, now_ns
+    def __init__(self, access: FileAccess, transactions: Transactions) -> None:
+        self._access, self._transactions = access, transactions
         self._written: dict[int, BlobWriter] = {}
         self._read: dict[int, BlobRange] = {}
 
@@ -74,7 +91,10 @@ class ActionFiles:
         return orjson.dumps(found)
 
     async def _generate_upload_url(self, _args: dict[str, Any]) -> bytes:
-        return orjson.dumps(files.create_upload_url(self._access, self._now_ns()))
+        url = await self._transactions.read(
+            lambda transaction: files.create_upload_url(transaction, self._access)
+        )
+        return orjson.dumps(url)
 
     async def _delete(self, args: dict[str, Any]) -> bytes:
         def work(transaction: Transaction) -> bytes:

@@ -28,6 +28,7 @@ class _Due:
     """What is to be run, and what its row says of it. `cron` is None for a scheduled function."""
 
     row: dict[str, Any]
+    component: str
     path: str
     arguments: bytes
     cron: dict[str, Any] | None
@@ -50,14 +51,15 @@ def begin_action(
     if due.is_begun:
         _end(transaction, due, _LOST)
         return Done(Ended(_LOST, UNPLACED_TS), trace)
-    if type_of(transaction, due.path) != "Action":
+    if type_of(transaction, due.component, due.path) != "Action":
         return None
     if not may_start:
         return Done(None)
     state = {"type": scheduled_jobs.IN_PROGRESS, "requestId": request_id, "executionId": request_id}
     transaction.patch(_table(transaction, due), due.row["_id"], {"state": state})
     parent_job_id = job_id if due.cron is None else None
-    return Done(call_of_job(due.path, due.arguments, request_id, parent_job_id), trace)
+    call = call_of_job(due.component, due.path, due.arguments, request_id, parent_job_id)
+    return Done(call, trace)
 
 
 def end_action(transaction: Transaction, job_id: str, request_id: str, outcome: RunOutcome) -> None:
@@ -73,12 +75,13 @@ def _find(transaction: Transaction, job_id: str) -> _Due | None:
         found = cron_jobs.due_cron(transaction, job_id)
         if found is None:
             return None
-        spec = found[1]["cronSpec"]
-        return _Due(found[0], spec["udfPath"], bytes(spec["udfArgs"]), found[1])
+        spec, component = found[1]["cronSpec"], cron_jobs.owner_of(found[1])
+        return _Due(found[0], component, spec["udfPath"], bytes(spec["udfArgs"]), found[1])
     job = scheduled_jobs.read_job(transaction, job_id)
     if job is None or job["nextTs"] is None:
         return None
-    return _Due(job, job["udfPath"], scheduled_jobs.read_arguments(transaction, job), None)
+    arguments = scheduled_jobs.read_arguments(transaction, job)
+    return _Due(job, job["component"], job["udfPath"], arguments, None)
 
 
 def _end(transaction: Transaction, due: _Due, outcome: RunOutcome) -> None:

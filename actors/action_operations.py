@@ -24,11 +24,14 @@ from actors.http_exchange import EXCHANGE_CALLS, HttpExchange
 from functions import errors, scheduled_jobs
 from functions.action import ActionContext
 from functions.call_checks import argument_array
-from functions.function_handles import callee_path, create_handle, named_path
+from functions.components import APP_PATH
+from functions.function_address import FunctionAddress, named_address
+from functions.function_handles import callee_of, create_handle
 from functions.isolate import AnswerError
 from functions.system.files import FileAccess
 from functions.transaction import Transaction
 from log.errors import not_supported_yet
+from log.identity import UNKNOWN, Identity
 from log.limits import ACTION_CALLS_TOLD_MAX, ACTION_DEPTH_MAX, ACTION_SECONDS_MAX
 
 RunAction = Callable[[RunCall, int], Awaitable[Ended]]
@@ -58,12 +61,14 @@ class ActionOperations:
     exchange: HttpExchange | None = None  # of an HTTP action
     calls: list[tuple[str, list[Any]]] = field(default_factory=list)
     _sleeping: dict[int, asyncio.Event] = field(default_factory=dict)
+    _transactions: Transactions = field(init=False)
     _files: ActionFiles = field(init=False)
     _fetches: Fetches = field(init=False)
 
     def __post_init__(self) -> None:
         services = self.services
-        self._files = ActionFiles(services.files, services.transactions, services.now_ns)
+        self._transactions = services.transactions.within(self.context.component)
+        self._files = ActionFiles(services.files, self._transactions)
         self._fetches = Fetches(services.transport)
 
     async def perform(self, name: str, arguments: dict[str, Any]) -> bytes | AnswerError:
@@ -114,17 +119,16 @@ class ActionOperations:
 
     async def _call(self, udf_type: str, arguments: dict[str, Any], method: str) -> RunCall:
         """Whatever an action names it may call: visibility is for those outside (spec 03 1.6)."""
-        if arguments.get("functionHandle") is None:
-            path = named_path(arguments, method)
-        else:
-            path = await self.services.transactions.read(
-                lambda transaction: callee_path(transaction, arguments, method)
+        callee = named_address(self.context.component, arguments, method)
+        if callee is None:
+            callee = await self._transactions.read(
+                lambda transaction: callee_of(transaction, arguments, method)
             )
-        identity = self.context.identity
+        identity = self._identity_for(callee)
         return RunCall(
             udf_type=udf_type,
-            path=path.canonical,
-            component="",
+            path=callee.path.canonical,
+            component=callee.component,
             args=argument_array(arguments.get("args")),
             identity_kind=identity.kind,
             identity_attributes=identity.attributes_json,
@@ -137,6 +141,12 @@ class ActionOperations:
             parent_job_id=self.context.job_id,
         )
 
+    def _identity_for(self, callee: FunctionAddress) -> Identity:
+        """Components are not told who calls, unless it is an admin (spec 03 5.5)."""
+        identity = self.context.identity
+        is_within_app = self.context.component == callee.component == APP_PATH
+        return identity if is_within_app or identity.is_admin else UNKNOWN
+
     def _answer(self, path: str, fields: list[Any]) -> bytes | AnswerError:
         self._told(path, fields)
         value, message, data, *_ = fields
@@ -148,27 +158,25 @@ class ActionOperations:
             self.calls.append((path, without_results(fields)))
 
     async def create_handle(self, arguments: dict[str, Any]) -> bytes:
-        handle = await self.services.transactions.read(
-            lambda transaction: create_handle(transaction, arguments)
-        )
+        handle = await self._transactions.read(lambda transaction: create_handle(transaction, arguments))
         return orjson.dumps(handle)
 
     # --- scheduling ---------------------------------------------------------------------------------
 
     async def schedule(self, arguments: dict[str, Any]) -> bytes:
         def work(transaction: Transaction) -> bytes:
-            path = callee_path(transaction, arguments, "scheduler")
+            callee = callee_of(transaction, arguments, "scheduler")
             args, at_seconds, parent = arguments.get("args"), arguments.get("ts"), self.context.job_id
-            return orjson.dumps(scheduled_jobs.schedule(transaction, path, args, at_seconds, parent))
+            return orjson.dumps(scheduled_jobs.schedule(transaction, callee, args, at_seconds, parent))
 
-        return await self.services.transactions.transact("_system/schedule", work)
+        return await self._transactions.transact("_system/schedule", work)
 
     async def cancel(self, arguments: dict[str, Any]) -> bytes:
         def work(transaction: Transaction) -> bytes:
             scheduled_jobs.cancel(transaction, arguments.get("id"))
             return b"null"
 
-        return await self.services.transactions.transact("_system/cancel_job", work)
+        return await self._transactions.transact("_system/cancel_job", work)
 
     # --- the network --------------------------------------------------------------------------------
 

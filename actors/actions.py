@@ -27,12 +27,14 @@ from actors.http_exchange import HttpExchange
 from actors.node_actions import NodeActions, is_node_action
 from functions import action
 from functions.action import PreparedAction
+from functions.call_checks import component_not_found_text
 from functions.determinism import SEED_BYTES
 from functions.errors import node_not_installed
 from functions.http_action import HttpActionRequest, prepare_http_action
 from functions.images import Images
 from functions.invocation import RunOutcome
 from functions.isolate import Engine
+from functions.outcome import refusal
 from functions.path import parse_function_path
 from functions.source_map import SourceMap
 from functions.system.files import FileAccess
@@ -113,7 +115,11 @@ class Actions:
 
     async def _run_nested(self, call: RunCall, depth: int) -> Ended:
         attempt = await self._begin_reading()
-        catalog, invocation = attempt.transaction.catalog, invocation_of(call, parse_function_path(call.path))
+        catalog = attempt.transaction.catalog_of(call.component)
+        if catalog is None:
+            outcome = RunOutcome(None, refusal(component_not_found_text(call.component)), "Action")
+            return Ended(outcome, attempt.transaction.begin_ts)
+        invocation = invocation_of(call, parse_function_path(call.path))
         if is_node_action(catalog, invocation):
             if self._node is None:
                 raise node_not_installed("This server keeps no processes for it.")

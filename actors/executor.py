@@ -54,7 +54,7 @@ from functions.pages import CursorCodec
 from functions.path import FunctionPath, parse_function_path
 from functions.syscalls import Observed
 from functions.system.inline_query import given_query
-from functions.system.operation import SystemContext
+from functions.system.operation import SystemContext, enter_asked_component
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
@@ -218,17 +218,18 @@ class Executor:
         path = parse_function_path(call.path)
         if path.is_system:
             return await self._run_system(call, path, ts)
-        udf_type = call.udf_type or self._type_of(path)
+        udf_type = call.udf_type or self._type_of(call.component, path)
         if udf_type == "Mutation":
             return await self._run_mutation(call, path)
         if udf_type == "Action":
             return await self._actions.run(call) if self._actions is not None else None
         return await self._run_query(call, path, ts)
 
-    def _type_of(self, path: FunctionPath) -> str:
+    def _type_of(self, component: str, path: FunctionPath) -> str:
         """What an untyped call is; an unknown function is treated as a query, whose lookup refuses it."""
         snapshot = self._reader.snapshot(self._reader.published_ts)
-        module = self._reader.catalog(snapshot).modules.get(path.module)
+        catalog = self._reader.catalog(snapshot).of_component(component)
+        module = catalog.modules.get(path.module) if catalog is not None else None
         function = module.functions.get(path.function) if module is not None else None
         return function.udf_type if function is not None else "Query"
 
@@ -277,18 +278,19 @@ class Executor:
     async def _run_system(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
         """A refusal is a result as any other: it has a ts, and what was read for it, and may be held."""
         function = SYSTEM_FUNCTIONS.get(path.canonical)
-        if function is None or call.component or not call.identity.is_admin:
-            attempt = await self._begin_reading(ts)
-            return _system_ended(attempt.transaction, None, JsError(_system_refusal(call, path)))
+        transaction = (await self._begin_reading(ts)).transaction
+        has_component = transaction.catalog_of(call.component) is not None
+        if function is None or not has_component or not call.identity.is_admin:
+            return _system_ended(transaction, None, JsError(_system_refusal(call, path)))
         arguments = values.loads(call.args)
         args = arguments[0] if isinstance(arguments, list) and arguments else {}
 
         def run(transaction: Transaction, context: SystemContext) -> bytes:
+            enter_asked_component(transaction, call.component, args)
             return values.dumps(function.run(transaction, args, context))
 
         if function.udf_type == "Mutation":
             return await self._run_system_mutation(call, path, run)
-        transaction = (await self._begin_reading(ts)).transaction
         try:
             return _system_ended(transaction, run(transaction, self._system_context()), None)
         except BackendError as refusal:

@@ -16,12 +16,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.action_files import Transactions
 from actors.transfer_worker import decide, transact
 from functions.catalog import Catalog, Table
+from functions.components import APP, is_owned_by
+from functions.snapshot import Row
 from functions.system import imports
 from functions.system import transfer_errors as errors
 from functions.system.files import FILES
@@ -33,8 +35,9 @@ from functions.transfer.batches import Batch, batches, file_rows
 from functions.transfer.plan import ExistingTable, ImportMode, TablePlan, check_references, plan_import
 from functions.transfer.upload import Upload, open_upload
 from functions.transfer.zip_layout import STORAGE
+from log import values
 from log.blob_store import BlobStore
-from log.errors import BackendError, ErrorKind, internal_server_error
+from log.errors import BackendError, ErrorKind, internal_server_error, not_supported_yet
 from log.ids import decode_id
 from log.limits import SYSTEM_COUNT_ROWS_PER_STEP
 
@@ -113,18 +116,21 @@ class ImportJob:
 
     async def _plan(self, row: ImportRow, upload: Upload) -> list[TablePlan]:
         uploaded = await asyncio.to_thread(upload.survey)
-        catalog, existing = await self._existing()
+        catalog, existing, has_foreign_files = await self._existing()
         plans = plan_import(uploaded, existing, imports.mode_of(row))
         check_references(plans, existing, catalog.schema)
+        if has_foreign_files and any(plan.name == STORAGE and plan.is_replaced for plan in plans):
+            raise not_supported_yet("Replacing the files of an app whose components have files")
         return plans
 
-    async def _existing(self) -> tuple[Catalog, dict[str, ExistingTable]]:
-        """The tables as they are now, counted a piece at a time: calls of actions go on meanwhile."""
+    async def _existing(self) -> tuple[Catalog, dict[str, ExistingTable], bool]:
+        """The tables as they are now, counted a piece at a time: calls of actions go on meanwhile. And
+        whether components have files: they are in the same table."""
         transaction = (await self._transactions.begin()).transaction
         catalog = transaction.catalog
         tables = {table.name: table for table in catalog.user_tables()}
         tables[STORAGE] = catalog.tables[FILES]
-        counted = {}
+        counted, foreign_files = {}, 0
         for name, table in tables.items():
             documents, start, count = 0, b"", SYSTEM_COUNT_ROWS_PER_STEP
             is_whole = False
@@ -133,10 +139,13 @@ class ImportJob:
                     table.by_id.index_id, start, None, descending=False, limit=count
                 )
                 documents, is_whole = documents + len(rows), len(rows) < count
+                if name == STORAGE:
+                    foreign_files += sum(not is_owned_by(APP, _document(row)) for row in rows)
                 start = rows[-1].key + b"\x00" if rows else b""
                 await asyncio.sleep(0)
             counted[name] = ExistingTable(name, table.number, documents)
-        return catalog, counted
+        counted[STORAGE] = replace(counted[STORAGE], documents=counted[STORAGE].documents - foreign_files)
+        return catalog, counted, foreign_files > 0
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -251,3 +260,7 @@ def _schema_ids(catalog: Catalog) -> Iterator[str]:
 
 def _next(pieces: Iterator[Batch]) -> Batch | None:
     return next(pieces, None)
+
+
+def _document(row: Row) -> dict[str, Any]:
+    return values.loads_canonical(row.document)  # type: ignore[return-value]

@@ -113,7 +113,7 @@ class IndexShard:
         """Indexes with entries that no snapshot can name any more. The newest catalog did not name them at
         some ts, ids are never used again, and no snapshot before that ts is answered any more."""
         catalog = self.catalog()
-        tables = (*catalog.tables.values(), *catalog.hidden_tables.values())
+        tables = (*catalog.every_table(), *catalog.hidden_tables.values())
         named = {index.index_id for table in tables for index in table.indexes}
         unnamed = [index_id for index_id in self._view.index_ids() if index_id not in named]
         self._unnamed_since = {

@@ -18,10 +18,9 @@ from functions.outcome import refusal
 from functions.path import parse_function_path
 from functions.transaction import Transaction
 from log.errors import CATCHABLE_KINDS, BackendError
-from log.identity import Identity
+from log.identity import UNKNOWN
 from log.ids import decode_id
 
-_NOBODY = Identity("unknown", None)
 _UNSUPPORTED_TYPE = "Unsupported function type. Only Mutation and Action can be scheduled."
 
 
@@ -47,7 +46,8 @@ def _run_scheduled(
     running = {"type": scheduled_jobs.IN_PROGRESS, "requestId": request_id, "executionId": request_id}
     jobs = transaction.catalog.tables[scheduled_jobs.JOBS]
     transaction.patch(jobs, job_id, {"state": running})  # as the job sees itself; never committed
-    call = call_of_job(job["udfPath"], scheduled_jobs.read_arguments(transaction, job), request_id)
+    arguments = scheduled_jobs.read_arguments(transaction, job)
+    call = call_of_job(job["component"], job["udfPath"], arguments, request_id)
     outcome = _run(runner, call, job_id, attempt)
     transaction.budget.lift_for_system()
     if outcome.error is None:
@@ -66,21 +66,23 @@ def _run_cron(
         return None
     next_run, cron = due
     spec = cron["cronSpec"]
-    call = call_of_job(spec["udfPath"], bytes(spec["udfArgs"]), request_id)
+    call = call_of_job(cron_jobs.owner_of(cron), spec["udfPath"], bytes(spec["udfArgs"]), request_id)
     outcome = _run(runner, call, None, attempt)
     attempt.transaction.budget.lift_for_system()
     cron_jobs.end_run(attempt.transaction, next_run, cron, outcome)
     return call, outcome
 
 
-def call_of_job(path: str, arguments: bytes, request_id: str, parent_job_id: str | None = None) -> RunCall:
+def call_of_job(
+    component: str, path: str, arguments: bytes, request_id: str, parent_job_id: str | None = None
+) -> RunCall:
     """Nobody's call, who may call everything."""
     return RunCall(
         udf_type=None,
         path=path,
-        component="",
+        component=component,
         args=arguments,
-        identity_kind=_NOBODY.kind,
+        identity_kind=UNKNOWN.kind,
         identity_attributes=None,
         request_id=request_id,
         journal=None,
@@ -95,14 +97,14 @@ def call_of_job(path: str, arguments: bytes, request_id: str, parent_job_id: str
 def _run(runner: Runner, call: RunCall, job_id: str | None, attempt: Attempt) -> RunOutcome:
     """What cannot be run fails like a function that threw: nobody else would hear of it. The writes of what
     failed are undone."""
-    udf_type = type_of(attempt.transaction, call.path)
+    udf_type = type_of(attempt.transaction, call.component, call.path)
     if udf_type in ("Query", "Action"):  # an action that was none when the run began (actors/action_jobs.py)
         return RunOutcome(None, refusal(_UNSUPPORTED_TYPE), udf_type)
     invocation = Invocation(
         path=parse_function_path(call.path),
         udf_type=None,
         args=call.args,
-        identity=_NOBODY,
+        identity=UNKNOWN,
         component=call.component,
         request_id=call.request_id,
         may_call_internal=True,
@@ -120,9 +122,9 @@ def _run(runner: Runner, call: RunCall, job_id: str | None, attempt: Attempt) ->
     return outcome
 
 
-def type_of(transaction: Transaction, path: str) -> str | None:
+def type_of(transaction: Transaction, component: str, path: str) -> str | None:
     """What the job's function is now; None when it is gone (whose lookup says so)."""
-    parsed = parse_function_path(path)
-    module = transaction.catalog.modules.get(parsed.module)
+    parsed, catalog = parse_function_path(path), transaction.catalog_of(component)
+    module = catalog.modules.get(parsed.module) if catalog is not None else None
     function = module.functions.get(parsed.function) if module is not None else None
     return function.udf_type if function is not None else None

@@ -41,14 +41,15 @@ class Maintenance:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            catalog = self._shard.catalog()
-            for table in catalog.tables.values():
+            app = self._shard.catalog()
+            for table in app.every_table():
                 for index in table.indexes:
                     if index.state == BACKFILLING:
                         await self._fill(table, index)
-            pending = catalog.pending_schema
-            if pending is not None and pending.state == "pending":
-                await self._validate(catalog, pending)
+            for catalog in app.everywhere():
+                pending = catalog.pending_schema
+                if pending is not None and pending.state == "pending":
+                    await self._validate(catalog, pending)
 
     async def add_missing_tables(self) -> None:
         """What a log begun by an older version lacks (spec 04 2.3)."""
@@ -82,6 +83,7 @@ class Maintenance:
         error = await self._first_violation(catalog, pending)
 
         def settle(transaction: Transaction) -> None:
+            transaction.enter_component(catalog.component.path)
             current = transaction.catalog.pending_schema
             if current is None or current.row_id != pending.row_id or current.state != "pending":
                 return  # replaced, failed by a write, or settled meanwhile

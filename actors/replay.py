@@ -149,7 +149,7 @@ def _differing_writes(
     recorded: tuple[DocumentWrite, ...], replayed: tuple[DocumentWrite, ...], catalog: Catalog
 ) -> Iterator[Difference]:
     """By document, in the order in which commits are applied."""
-    tables = {table.tablet_id: table for table in catalog.tables.values()}
+    tables = {table.tablet_id: table for table in catalog.every_table()}
     indexes = {index.index_id: index.name for table in tables.values() for index in table.indexes}
     old = {(write.tablet_id, write.document_id): write for write in recorded}
     new = {(write.tablet_id, write.document_id): write for write in replayed}

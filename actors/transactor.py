@@ -323,7 +323,7 @@ def _wider(footprint: Footprint | None, loss: Loss) -> Footprint | None:
 
 
 def _table_of(catalog: Catalog, loss: Loss) -> str | None:
-    for table in catalog.tables.values():
+    for table in catalog.every_table():
         if any(index.index_id == loss.index_id for index in table.indexes):
             return table.name
     return None

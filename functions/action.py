@@ -63,6 +63,10 @@ class ActionContext:
         return self.invocation.identity
 
     @property
+    def component(self) -> str:
+        return self.invocation.component
+
+    @property
     def job_id(self) -> str | None:
         return self.invocation.job_id
 
@@ -189,6 +193,8 @@ class ActionHost:
             self._tell(name, decode_arguments(args))
             return b"null"
         if name == "1.0/componentArgument":
+            if self._context.component:
+                return b"{}"
             raise errors.no_component_arguments()
         raise errors.unknown_operation(name)
 

@@ -25,6 +25,11 @@ class Ceilings:
     scheduled_args_bytes: int = limits.TRANSACTION_SCHEDULED_ARGS_BYTES_MAX
 
 
+def is_near(used: int, limit: int) -> bool:
+    """Whether the user is to be told: more than 80 % of what may be used is (spec 03 3.5)."""
+    return 5 * used > 4 * limit and used <= limit
+
+
 @dataclass(slots=True)
 class Budget:
     """Usage so far; the methods raise when a limit is passed."""
@@ -37,6 +42,7 @@ class Budget:
     bytes_written: int = 0
     functions_scheduled: int = 0
     scheduled_args_bytes: int = 0
+    large_documents: dict[str, int] = field(default_factory=dict)  # those near the limit, with their bytes
 
     def read_document(self, size_bytes: int, *, is_system: bool) -> None:
         if is_system:
@@ -48,9 +54,11 @@ class Budget:
         if self.bytes_read > self.ceilings.bytes_read:
             raise errors.too_many_bytes_read(self.ceilings.bytes_read)
 
-    def write_document(self, size_bytes: int, *, is_system: bool) -> None:
+    def write_document(self, document_id: str, size_bytes: int, *, is_system: bool) -> None:
         if is_system:
             return
+        if is_near(size_bytes, limits.DOCUMENT_BYTES_MAX):
+            self.large_documents[document_id] = size_bytes
         self.documents_written += 1
         self.bytes_written += size_bytes
         if self.documents_written > self.ceilings.documents_written:

@@ -45,8 +45,9 @@ class Refused(Exception):
 
 
 def resolve(catalog: Catalog, call: Invocation) -> tuple[str, AnalysedFunction]:
-    """(type, analysed function), or the specified refusal (spec 03 1.6)."""
-    if call.component:
+    """(type, analysed function), or the specified refusal (spec 03 1.6). The catalog is that of the call's
+    component."""
+    if not catalog.component.is_mounted:
         raise Refused(component_not_found_text(call.component))
     module = catalog.modules.get(call.path.module)
     function = module.functions.get(call.path.function) if module is not None else None
@@ -55,18 +56,18 @@ def resolve(catalog: Catalog, call: Invocation) -> tuple[str, AnalysedFunction]:
     udf_type = function.udf_type
     if call.udf_type is not None and udf_type != call.udf_type:
         raise Refused(
-            f"Trying to execute {call.path.canonical} as {call.udf_type}, but it is defined as {udf_type}."
+            f"Trying to execute {call.path.canonical}{_where(call)} as {call.udf_type}, "
+            f"but it is defined as {udf_type}."
         )
     return udf_type, function
 
 
 def component_not_found_text(component: str) -> str:
-    """Only the app exists: components cannot be installed yet."""
     return f"Component path '{component}' not found"
 
 
 def _not_found_text(call: Invocation) -> str:
-    suffix = f" in '{call.component}'" if call.component else ""
+    suffix = _where(call)
     if call.udf_type is None:
         return (
             f"Could not find function for '{call.path.display}'{suffix}. "
@@ -76,6 +77,10 @@ def _not_found_text(call: Invocation) -> str:
         f"Could not find public function for '{call.path.display}'{suffix}. "
         "Did you forget to run `npx convex dev`?"
     )
+
+
+def _where(call: Invocation) -> str:
+    return f" in '{call.component}'" if call.component else ""
 
 
 def checked_args(catalog: Catalog, call: Invocation, function: AnalysedFunction) -> bytes:

@@ -2,17 +2,19 @@
 
 A catalog is folded from the metadata tables of one snapshot and is valid for every snapshot with the same
 `catalog_ts` (design D8); executors keep the newest few. It is immutable: a transaction that creates a
-table works on a changed copy.
+table works on a changed copy. There is one of the app, and one of each installed component; system tables
+are in all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
+from functions.components import APP_PATH, COMPONENTS, DEFINITIONS, Component, instances
 from functions.schema import Schema, parse_schema
 from functions.snapshot import SnapshotReader
 from functions.system.tables import (
@@ -114,7 +116,7 @@ class PendingSchema:
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """See the module text. `tables` maps names of active tables; `hidden_tables` maps tablet ids of those
-    that an import fills."""
+    that an import fills. `components` has all catalogs of the database, by component path."""
 
     ts: int
     tables: dict[str, Table]
@@ -126,6 +128,8 @@ class Catalog:
     udf_config: dict[str, Any] | None = None
     tables_by_number: dict[int, Table] = field(default_factory=dict)
     hidden_tables: dict[bytes, Table] = field(default_factory=dict)
+    component: Component = field(default_factory=Component)
+    components: Mapping[str, Catalog] = field(default_factory=dict, repr=False)
 
     def name_of(self, table_number: int) -> str | None:
         """functions.validators.TableNames: what `v.id("name")` is checked against."""
@@ -159,10 +163,42 @@ class Catalog:
         taken = [number for number in numbers if number >= USER_TABLE_NUMBER_FIRST]
         return max(taken, default=USER_TABLE_NUMBER_FIRST - 1) + 1
 
+    def every_module(self) -> Iterator[Module]:
+        """The modules of all components; a path may come more than once."""
+        for catalog in self.everywhere():
+            yield from catalog.modules.values()
+
     @property
     def is_filling(self) -> bool:
         """Whether an index is not whole yet: some of its entries are still to be made."""
-        return any(index.state == BACKFILLING for table in self.tables.values() for index in table.indexes)
+        return any(index.state == BACKFILLING for table in self.every_table() for index in table.indexes)
+
+    def of_component(self, path: str) -> Catalog | None:
+        """The catalog of a component path, None when nothing was ever installed there."""
+        return self if path == self.component.path else self.components.get(path)
+
+    def of_new_component(self, component: Component) -> Catalog:
+        """Of one that owns nothing yet."""
+        tables = {name: table for name, table in self.tables.items() if table.is_system}
+        return Catalog(
+            ts=self.ts,
+            tables=tables,
+            udf_config=self.udf_config,
+            tables_by_number={table.number: table for table in tables.values()},
+            component=component,
+            components=self.components,
+        )
+
+    def everywhere(self) -> list[Catalog]:
+        """This catalog and those of all other components; one that stands alone is the app's."""
+        others = (other for other in self.components.values() if other.component.path != self.component.path)
+        return [self, *others]
+
+    def every_table(self) -> Iterator[Table]:
+        """The active tables of all components, system tables once."""
+        yield from self.tables.values()
+        for other in self.everywhere()[1:]:
+            yield from other.user_tables()
 
     def user_tables(self) -> list[Table]:
         return sorted(
@@ -200,22 +236,32 @@ def index_fields(table: Table, index: Index) -> dict[str, Any]:
 
 
 def load_catalog(snapshot: SnapshotReader) -> Catalog:
-    """Fold the metadata tables of a snapshot."""
-    tables, hidden_tables = _load_tables(snapshot)
-    active, active_id, pending = _load_schemas(snapshot)
+    """Fold the metadata tables of a snapshot: the app's catalog, which knows those of its components."""
+    active, hidden = _load_tables(snapshot)
+    schemas, modules = _load_schemas(snapshot), _load_modules(snapshot)
+    system_tables = {table.name: table for table in active[None].values() if table.is_system}
+    environment = {row["name"]: row["value"] for row in _documents(snapshot, "_environment_variables")}
     udf_configs = list(_documents(snapshot, "_udf_config"))
-    return Catalog(
-        ts=snapshot.catalog_ts,
-        tables=tables,
-        schema=active,
-        schema_row_id=active_id,
-        pending_schema=pending,
-        modules=_load_modules(snapshot),
-        environment={row["name"]: row["value"] for row in _documents(snapshot, "_environment_variables")},
-        udf_config=udf_configs[0] if udf_configs else None,
-        tables_by_number={table.number: table for table in tables.values()},
-        hidden_tables=hidden_tables,
-    )
+    rows, definitions = _documents(snapshot, COMPONENTS), _documents(snapshot, DEFINITIONS)
+    catalogs: dict[str, Catalog] = {}
+    for component in instances(rows, definitions, environment):
+        tables = {**system_tables, **active.get(component.namespace, {})}
+        schema = schemas.get(component.namespace, _NO_SCHEMAS)
+        catalogs[component.path] = Catalog(
+            ts=snapshot.catalog_ts,
+            tables=tables,
+            schema=schema.active,
+            schema_row_id=schema.active_id,
+            pending_schema=schema.pending,
+            modules=modules.get(component.namespace, {}),
+            environment=dict(component.environment),
+            udf_config=udf_configs[0] if udf_configs else None,
+            tables_by_number={table.number: table for table in tables.values()},
+            hidden_tables=hidden if component.is_app else {},
+            component=component,
+            components=catalogs,
+        )
+    return catalogs[APP_PATH]
 
 
 def _documents(snapshot: SnapshotReader, name: str) -> Iterator[dict[str, Any]]:
@@ -230,20 +276,23 @@ def _documents(snapshot: SnapshotReader, name: str) -> Iterator[dict[str, Any]]:
         start = rows[-1].key + b"\x00"
 
 
-def _load_tables(snapshot: SnapshotReader) -> tuple[dict[str, Table], dict[bytes, Table]]:
-    """The active tables by name, the hidden ones by tablet id."""
+def _load_tables(
+    snapshot: SnapshotReader,
+) -> tuple[dict[str | None, dict[str, Table]], dict[bytes, Table]]:
+    """The active tables by namespace and name, the hidden ones by tablet id."""
     indexes_by_tablet: dict[bytes, list[Index]] = {}
     for row in _documents(snapshot, "_index"):
         tablet_id = decode_id(row["table_id"]).internal_id
         indexes_by_tablet.setdefault(tablet_id, []).append(_index_of(row))
-    active: dict[str, Table] = {}
+    active: dict[str | None, dict[str, Table]] = {None: {}}
     hidden: dict[bytes, Table] = {}
     for row in _documents(snapshot, "_tables"):
         tablet_id = decode_id(row["_id"]).internal_id
         indexes = sorted(indexes_by_tablet.get(tablet_id, ()), key=_index_order)
         table = Table(row["name"], row["number"], tablet_id, tuple(indexes))
         if row["state"] == "active":
-            active[table.name] = table
+            namespace = row["namespace"]["id"] if "namespace" in row else None
+            active.setdefault(namespace, {})[table.name] = table
         elif row["state"] == "hidden":
             hidden[tablet_id] = table
     return active, hidden
@@ -267,24 +316,37 @@ def _index_order(index: Index) -> tuple[int, str, bytes]:
     return first, index.name, index.index_id
 
 
-def _load_schemas(snapshot: SnapshotReader) -> tuple[Schema | None, str | None, PendingSchema | None]:
+@dataclass(slots=True)
+class _Schemas:
+    """Of one component."""
+
     active: Schema | None = None
     active_id: str | None = None
     pending: PendingSchema | None = None
+
+
+_NO_SCHEMAS = _Schemas()
+
+
+def _load_schemas(snapshot: SnapshotReader) -> dict[str | None, _Schemas]:
+    """By namespace."""
+    found: dict[str | None, _Schemas] = {}
     for row in _documents(snapshot, "_schemas"):
         state = row["state"]["state"]
+        of_component = found.setdefault(row.get("component"), _Schemas())
         if state == "active":
-            active, active_id = parse_schema(row["schema"]), row["_id"]
+            of_component.active, of_component.active_id = parse_schema(row["schema"]), row["_id"]
         elif state in ("pending", "validated"):
-            pending = PendingSchema(row["_id"], state, parse_schema(row["schema"]))
-    return active, active_id, pending
+            of_component.pending = PendingSchema(row["_id"], state, parse_schema(row["schema"]))
+    return found
 
 
-def _load_modules(snapshot: SnapshotReader) -> dict[str, Module]:
-    modules = {}
+def _load_modules(snapshot: SnapshotReader) -> dict[str | None, dict[str, Module]]:
+    """By namespace and path."""
+    found: dict[str | None, dict[str, Module]] = {}
     for row in _documents(snapshot, "_modules"):
         analysis = orjson.loads(row["analyzeResult"])
-        modules[row["path"]] = Module(
+        found.setdefault(row.get("component"), {})[row["path"]] = Module(
             path=row["path"],
             sha256=row["sha256"],
             environment=row["environment"],
@@ -293,7 +355,7 @@ def _load_modules(snapshot: SnapshotReader) -> dict[str, Module]:
             },
             analysis=analysis,
         )
-    return modules
+    return found
 
 
 def analysed_function(row: dict[str, Any]) -> AnalysedFunction:

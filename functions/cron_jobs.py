@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from functions.catalog import Table
+from functions.components import APP_PATH
 from functions.crons import first_run, invalid_cron, run_after, stored_schedule
 from functions.invocation import RunOutcome
 from functions.path import parse_function_path
@@ -59,9 +60,11 @@ def _cron_spec(name: str, cron: Mapping[str, Any], functions: Functions) -> Spec
 
 
 def replace_crons(transaction: Transaction, specs: Sequence[Spec]) -> dict[str, list[str]]:
-    """Make the database's crons those of the push; returns the diff the CLI prints."""
-    tables = transaction.catalog.tables
-    stored = {row["name"]: row for row in transaction.all_documents(tables[CRONS])}
+    """Make the crons of the component the transaction is in those of the push; returns the diff the CLI
+    prints."""
+    tables, owner = transaction.catalog.tables, transaction.component.path
+    rows = transaction.all_documents(tables[CRONS])
+    stored = {row["name"]: row for row in rows if owner_of(row) == owner}
     wanted = {spec["identifier"]: _stored_spec(spec["spec"]) for spec in specs}
     diff: dict[str, list[str]] = {"added": [], "updated": [], "deleted": []}
     for name, spec in wanted.items():
@@ -83,7 +86,8 @@ def _stored_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add(transaction: Transaction, name: str, spec: dict[str, Any]) -> None:
-    cron_id = transaction.insert(CRONS, {"name": name, "cronSpec": spec})
+    row = {"name": name, "owner": transaction.component.path, "cronSpec": spec}
+    cron_id = transaction.insert(CRONS, row)
     due_ts = first_run(spec["cronSchedule"], name, transaction.now_ns)
     fields = {"cronJobId": cron_id, "state": {"type": "pending"}, "prevTs": None, "nextTs": due_ts}
     transaction.insert(NEXT_RUNS, fields)
@@ -105,7 +109,7 @@ def _remove(transaction: Transaction, row: dict[str, Any]) -> None:
     next_run = _next_run_of(transaction, row["_id"])
     if next_run is not None:
         transaction.delete(tables[NEXT_RUNS], next_run["_id"])
-    for past_run in _logs_of(transaction, row["name"]):
+    for past_run in _logs_of(transaction, row):
         transaction.delete(tables[LOGS], past_run["_id"])
     transaction.delete(tables[CRONS], row["_id"])
 
@@ -136,7 +140,7 @@ def end_run(
     due_ts, missed = run_after(spec["cronSchedule"], name, next_run["nextTs"], transaction.now_ns)
     if missed:
         _log(transaction, cron, {"type": "canceled", "num_canceled": missed}, ())
-    for past_run in _logs_of(transaction, name)[:-CRON_LOGS_HELD_MAX]:
+    for past_run in _logs_of(transaction, cron)[:-CRON_LOGS_HELD_MAX]:
         transaction.delete(transaction.catalog.tables[LOGS], past_run["_id"])
     changes = {"state": {"type": "pending"}, "prevTs": next_run["nextTs"], "nextTs": due_ts}
     transaction.patch(transaction.catalog.tables[NEXT_RUNS], next_run["_id"], changes)
@@ -155,6 +159,7 @@ def _log(
     spec = cron["cronSpec"]
     fields = {
         "name": cron["name"],
+        "owner": owner_of(cron),
         "ts": transaction.now_ns,
         "udfPath": spec["udfPath"],
         "udfArgs": spec["udfArgs"],
@@ -176,17 +181,22 @@ def _status_of(outcome: RunOutcome) -> dict[str, Any]:
     return {"type": "success", "result": {"type": "default", "value": value}}
 
 
-def _logs_of(transaction: Transaction, name: str) -> list[dict[str, Any]]:
+def owner_of(row: dict[str, Any]) -> str:
+    """The component path; crons from before there were components are the app's."""
+    return row.get("owner", APP_PATH)  # type: ignore[no-any-return]
+
+
+def _logs_of(transaction: Transaction, cron: dict[str, Any]) -> list[dict[str, Any]]:
     """Of one cron, oldest first."""
     table = transaction.catalog.tables[LOGS]
     index = table.index("by_name_and_ts")
     assert index is not None
-    prefix = encode_item(name)
+    prefix = encode_item(cron["name"])
     scan = transaction.scan(index, table, prefix, prefix + b"\xff", descending=False)
     found: list[dict[str, Any]] = []
     while (row := scan.next()) is not None:
         found.append(values.loads_canonical(row.document))  # type: ignore[arg-type]
-    return found
+    return [past_run for past_run in found if owner_of(past_run) == owner_of(cron)]
 
 
 def _read(transaction: Transaction, table: Table, document_id: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from log import limits
 from log.errors import BackendError, ErrorKind, bad_request, size_text
 
-_READ_LESS = (
+READ_LESS = (
     "Consider using smaller limits in your queries, paginating your queries, or using indexed queries "
     "with a selective index range expressions."
 )
@@ -24,20 +24,20 @@ def _pagination_limit(code: str, message: str) -> BackendError:
 def too_many_documents_read(limit: int) -> BackendError:
     return _pagination_limit(
         "TooManyDocumentsRead",
-        f"Too many documents read in a single function execution (limit: {limit}). {_READ_LESS}",
+        f"Too many documents read in a single function execution (limit: {limit}). {READ_LESS}",
     )
 
 
 def too_many_bytes_read(limit_bytes: int) -> BackendError:
     return _pagination_limit(
         "TooManyBytesRead",
-        f"Too many bytes read in a single function execution (limit: {limit_bytes} bytes). {_READ_LESS}",
+        f"Too many bytes read in a single function execution (limit: {limit_bytes} bytes). {READ_LESS}",
     )
 
 
 def too_many_reads(limit: int) -> BackendError:
     return _pagination_limit(
-        "TooManyReads", f"Too many reads in a single function execution (limit: {limit}). {_READ_LESS}"
+        "TooManyReads", f"Too many reads in a single function execution (limit: {limit}). {READ_LESS}"
     )
 
 
@@ -335,6 +335,18 @@ def too_many_concurrent_actions(running: int) -> BackendError:
 
 def function_handle_not_found() -> BackendError:
     return bad_request("FunctionHandleNotFound", "Function handle not found")
+
+
+def invalid_reference(text: str) -> BackendError:
+    return bad_request("InvalidReference", text)
+
+
+def no_pages_in_components() -> BackendError:
+    return bad_request(
+        "PaginationUnsupportedInComponents",
+        "paginate() is only supported in the app. "
+        "Learn more at https://docs.convex.dev/components/authoring#pagination",
+    )
 
 
 def unresolved_function(display_path: str) -> BackendError:

@@ -1,4 +1,5 @@
-"""Function handles: names of functions that may be kept, passed on and called by anyone (spec 03 1.5).
+"""Function handles: names of functions that may be kept, passed on and called by anyone, in any component
+(spec 03 1.5).
 
 A handle is the id of a row of `_function_handles`, of which every function has one; what follows the `#` is
 for readers. A push that drops a function marks its row, one that brings it back takes the mark away: so a
@@ -11,35 +12,27 @@ from collections.abc import Iterable
 from typing import Any
 
 from functions import errors
-from functions.path import FunctionPath, parse_function_path
+from functions.function_address import FunctionAddress, address_of_reference, named_address
+from functions.path import parse_function_path
 from functions.transaction import Transaction
 from log import values
-from log.errors import not_supported_yet
 from log.ids import InvalidId, decode_id
 from log.keys import encode_items
 
 TABLE = "_function_handles"
 _SCHEME = "function://"
-_OWN_FUNCTION = "_reference/function/"
 _BY_COMPONENT_PATH = "by_component_path"
 
 
-def callee_path(transaction: Transaction, args: dict[str, Any], method: str) -> FunctionPath:
-    """The function that a call of `method` names: by name, by reference or by handle."""
+def callee_of(transaction: Transaction, args: dict[str, Any], method: str) -> FunctionAddress:
+    """The function that a call of `method` names, in the component the transaction is in."""
+    named = named_address(transaction.component.path, args, method)
+    if named is not None:
+        return named
     handle = args.get("functionHandle")
-    return path_of_handle(transaction, handle) if handle is not None else named_path(args, method)
-
-
-def named_path(args: dict[str, Any], method: str) -> FunctionPath:
-    """The same without a handle: nothing has to be looked up."""
-    reference, name = args.get("reference"), args.get("name")
-    if reference is not None:
-        return _path_of_reference(reference)
-    if name is None:
-        raise errors.invalid_argument(None, method, "Missing required argument 'name'")
-    if not isinstance(name, str):
-        raise errors.invalid_argument("name", method, "must be a string")
-    return parse_function_path(name)
+    if handle is not None:
+        return address_of_handle(transaction, handle)
+    return address_of_reference(transaction, args.get("reference"))
 
 
 def create_handle(transaction: Transaction, args: dict[str, Any]) -> str:
@@ -47,15 +40,17 @@ def create_handle(transaction: Transaction, args: dict[str, Any]) -> str:
     given = args.get("functionHandle")
     if isinstance(given, str):
         return given
-    path = callee_path(transaction, args, "createFunctionHandle")
+    address = callee_of(transaction, args, "createFunctionHandle")
+    path, catalog = address.path, transaction.catalog_of(address.component)
+    namespace = catalog.component.namespace if catalog is not None else None
     table = transaction.catalog.tables[TABLE]
-    row = transaction.first(table, _BY_COMPONENT_PATH, encode_items([None, path.canonical]))
+    row = transaction.first(table, _BY_COMPONENT_PATH, encode_items([namespace, path.canonical]))
     if row is None or row["deletedTs"] is not None:
         raise errors.unresolved_function(path.display)
-    return f"{_SCHEME}{row['_id']}#{path.display}"
+    return f"{_SCHEME}{row['_id']}#{address.display}"
 
 
-def path_of_handle(transaction: Transaction, handle: Any) -> FunctionPath:
+def address_of_handle(transaction: Transaction, handle: Any) -> FunctionAddress:
     """The function a handle stands for, while there is one."""
     text = handle.removeprefix(_SCHEME) if isinstance(handle, str) else ""
     table = transaction.catalog.tables[TABLE]
@@ -68,25 +63,25 @@ def path_of_handle(transaction: Transaction, handle: Any) -> FunctionPath:
     if row is None:
         raise errors.function_handle_not_found()
     found: dict[str, Any] = values.loads_canonical(row.document)  # type: ignore[assignment]
-    if found["deletedTs"] is not None:
+    component = transaction.component_of(found["component"])
+    if found["deletedTs"] is not None or component is None:
         raise errors.function_handle_not_found()
-    return parse_function_path(found["path"])
+    return FunctionAddress(component.path, parse_function_path(found["path"]))
 
 
-def replace_handles(transaction: Transaction, paths: Iterable[str]) -> None:
-    """Give every function of the app (canonical paths) a handle that is alive, and no other one."""
+def replace_handles(transaction: Transaction, functions: Iterable[tuple[str | None, str]]) -> None:
+    """Give every function of the deployment (namespace, canonical path) a handle that is alive, and no other
+    one."""
     table = transaction.catalog.tables[TABLE]
-    stored = {row["path"]: row for row in transaction.all_documents(table)}
-    wanted = set(paths)
-    for path in sorted(wanted - stored.keys()):
-        transaction.insert(TABLE, {"component": None, "path": path, "deletedTs": None})
-    for path, row in sorted(stored.items()):
+    stored = {(row["component"], row["path"]): row for row in transaction.all_documents(table)}
+    wanted = set(functions)
+    for namespace, path in sorted(wanted - stored.keys(), key=_order):
+        transaction.insert(TABLE, {"component": namespace, "path": path, "deletedTs": None})
+    for function, row in sorted(stored.items(), key=lambda each: _order(each[0])):
         is_alive = row["deletedTs"] is None
-        if is_alive != (path in wanted):
+        if is_alive != (function in wanted):
             transaction.patch(table, row["_id"], {"deletedTs": transaction.now_ns if is_alive else None})
 
 
-def _path_of_reference(reference: Any) -> FunctionPath:
-    if isinstance(reference, str) and reference.startswith(_OWN_FUNCTION):
-        return parse_function_path(reference.removeprefix(_OWN_FUNCTION))
-    raise not_supported_yet("Calling component functions")
+def _order(function: tuple[str | None, str]) -> tuple[str, str]:
+    return function[0] or "", function[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -10,14 +10,14 @@ import orjson
 from functions.action import ActionContext, PreparedAction
 from functions.call_checks import Invocation
 from functions.catalog import Catalog
+from functions.http_routing import HTTP_MODULE, route
 from functions.images import Images
 from functions.isolate import CallRequest
 from functions.path import FunctionPath
 from functions.snapshot import SnapshotReader
 from log import limits
-from log.identity import Identity
+from log.identity import UNKNOWN, Identity
 
-HTTP_MODULE = "http.js"
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 NO_ROUTE = b"false"
 """What the run of a request returns that no route takes; its response is the host's."""
@@ -59,25 +59,31 @@ def prepare_http_action(
     seed: bytes,
     now_ms: float,
 ) -> PreparedAction | None:
-    """The call of the app's router; None when the app has none."""
-    if HTTP_MODULE not in catalog.modules:
+    """The call of the router that answers, the app's or a component's; None when nobody does. A component is
+    not told who calls (spec 03 5.5)."""
+    routed = route(catalog, request.method, request.path)
+    if routed is None:
         return None
+    catalog, component = routed.catalog, routed.catalog.component
     path = FunctionPath(HTTP_MODULE, "default")
+    identity = Identity(request.identity_kind, request.identity_attributes) if component.is_app else UNKNOWN
+    identity_error = request.identity_error if component.is_app else None
     call = Invocation(
         path=path,
         udf_type="HttpAction",
         args=b"",
-        identity=Identity(request.identity_kind, request.identity_attributes),
+        identity=identity,
+        component=component.path,
         request_id=request.request_id,
         may_call_internal=True,
     )
     entry = CallRequest(
         operation="http",
         target=(HTTP_MODULE, "default", "action"),
-        args_json=request.json,
+        args_json=replace(request, path=routed.path).json,
         now_ms=now_ms,
         seed=seed,
         user_seconds_max=limits.ACTION_SECONDS_MAX,
     )
-    context = ActionContext(call, deployment, request.identity_error)
+    context = ActionContext(call, deployment, identity_error)
     return PreparedAction(context, None, catalog, images.image_of(catalog, snapshot), entry)

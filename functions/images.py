@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -46,27 +47,28 @@ class Images:
         self._engine = engine
         self._system_environment = system_environment
         self._images: OrderedDict[bytes, Image] = OrderedDict()
-        self._by_catalog: OrderedDict[int, Image] = OrderedDict()
+        self._by_catalog: OrderedDict[tuple[int, str], Image] = OrderedDict()
         self._source_maps: OrderedDict[str, SourceMap | None] = OrderedDict()
 
     def image_of(self, catalog: Catalog, snapshot: SnapshotReader) -> Image:
         """The image of the catalog's modules, built when it is the first call for them."""
-        image = self._by_catalog.get(catalog.ts)
+        place = (catalog.ts, catalog.component.path)
+        image = self._by_catalog.get(place)
         if image is None:
-            image = self._by_catalog[catalog.ts] = self._find_or_build(catalog, snapshot)
-            if len(self._by_catalog) > limits.CATALOGS_HELD_MAX:
+            image = self._by_catalog[place] = self._find_or_build(catalog, snapshot)
+            if len(self._by_catalog) > limits.CATALOGS_HELD_MAX * limits.COMPONENT_IMAGES_HELD_MAX:
                 self._by_catalog.popitem(last=False)
         return image
 
     def _find_or_build(self, catalog: Catalog, snapshot: SnapshotReader) -> Image:
         """Catalogs that differ in tables or schemas only share an image."""
-        environment = {**self._system_environment, **catalog.environment}
+        environment = environment_of(catalog, self._system_environment)
         key = _key_of(catalog, environment)
         image = self._images.get(key)
         if image is None:
             image = self._engine.build_image(_request_of(catalog, snapshot, environment))
             self._images[key] = image
-            if len(self._images) > limits.IMAGES_HELD_MAX:
+            if len(self._images) > limits.IMAGES_HELD_MAX + limits.COMPONENT_IMAGES_HELD_MAX:
                 self._images.popitem(last=False)
         self._images.move_to_end(key)
         return image
@@ -87,9 +89,16 @@ class Images:
 
     def _forget_source_maps_but(self, catalog: Catalog) -> None:
         """Maps of earlier pushes: nobody asks for them again, and one may hold a MiB."""
-        served = {module.sha256 for module in catalog.modules.values()}
+        served = {module.sha256 for module in catalog.every_module()}
         for sha256 in self._source_maps.keys() - served:
             del self._source_maps[sha256]
+
+
+def environment_of(catalog: Catalog, system: Mapping[str, str]) -> dict[str, str]:
+    """What `process.env` of a component's functions holds; its site is below the app's (spec 03 5.5)."""
+    prefix = catalog.component.http_prefix
+    site = {"CONVEX_SITE_URL": system["CONVEX_SITE_URL"] + prefix.rstrip("/")} if prefix is not None else {}
+    return {**system, **site, **catalog.environment}
 
 
 def read_module(snapshot: SnapshotReader, sha256: str) -> ModuleText | None:

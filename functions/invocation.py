@@ -10,8 +10,8 @@ Read in this order: Runner.run, _enter, _drive, _run_nested.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,21 +22,25 @@ from functions.call_checks import (
     argument_array,
     checked_args,
     checked_result,
+    component_not_found_text,
     resolve,
 )
 from functions.catalog import AnalysedFunction
-from functions.function_handles import callee_path
+from functions.components import APP_PATH
+from functions.function_address import FunctionAddress
+from functions.function_handles import callee_of
+from functions.function_run import FunctionRun
 from functions.images import Images
 from functions.isolate import (
     AnswerError,
     CallRequest,
     Engine,
     Image,
-    Isolate,
     Returned,
     Settled,
     Terminated,
 )
+from functions.limit_warnings import size_warnings, usage_warnings
 from functions.outcome import (
     JsError,
     LogLines,
@@ -51,8 +55,6 @@ from functions.source_map import SourceMap
 from functions.syscalls import (
     CallContext,
     Observed,
-    answer_async,
-    answer_sync,
     decode_arguments,
     rejection,
 )
@@ -97,51 +99,6 @@ class _Callee:
     source_maps: SourceMaps
 
 
-@dataclass(slots=True)
-class _Run:
-    """The isolate of one function run and the system calls it still waits for, in issue order.
-
-    `waiting` gains an entry when a call cannot be answered at once (a nested call, or anything issued
-    after one: order is kept), and loses it in `_drive`.
-    """
-
-    context: CallContext
-    isolate: Isolate
-    seed: bytes
-    now_ms: float
-    waiting: deque[tuple[int, str, bytes]]
-    nested_count: int = 0
-    host_seconds: float = 0.0
-
-    # functions.isolate.HostCalls
-    def syscall(self, name: str, args: bytes) -> bytes:
-        return answer_sync(self.context, name, args)
-
-    def async_syscall(self, call_id: int, name: str, args: bytes) -> bytes | None:
-        if self.waiting or name == "1.0/runUdf":
-            self.waiting.append((call_id, name, args))
-            return None
-        return self.answer(name, args)
-
-    def answer(self, name: str, args: bytes) -> bytes:
-        started = time.perf_counter()
-        try:
-            return answer_async(self.context, name, args)
-        finally:
-            self.host_seconds += time.perf_counter() - started
-            if self.host_seconds > limits.FUNCTION_SYSTEM_SECONDS_MAX:
-                raise errors.system_timeout()
-
-    def console(self, level: str, messages: list[str]) -> None:
-        self.context.logs.add(level, messages)
-
-    def observed(self, what: str) -> None:
-        if what == "time":
-            self.context.observed.time = True
-        else:
-            self.context.observed.random = True
-
-
 class Runner:
     """Runs functions on one engine. One thread."""
 
@@ -159,8 +116,19 @@ class Runner:
         self.files, self._signer = files, signer
 
     def run(self, transaction: Transaction, call: Invocation, seed: bytes, now_ms: float) -> RunOutcome:
-        """Run a function of the app to the end. Function failures are outcomes; a raised BackendError is a
-        system error."""
+        """Run a pushed function to the end, in its component. Function failures are outcomes; a raised
+        BackendError is a system error."""
+        if transaction.catalog_of(call.component) is None:
+            return _refused(Refused(component_not_found_text(call.component)), call.udf_type or "Query")
+        transaction.enter_component(call.component)
+        try:
+            return self._run_pushed(transaction, call, seed, now_ms)
+        finally:
+            transaction.enter_component(APP_PATH)
+
+    def _run_pushed(
+        self, transaction: Transaction, call: Invocation, seed: bytes, now_ms: float
+    ) -> RunOutcome:
         udf_type = call.udf_type or "Query"
         try:
             udf_type, function = resolve(transaction.catalog, call)
@@ -169,7 +137,7 @@ class Runner:
             arguments = checked_args(transaction.catalog, call, function)
         except Refused as refused:
             return _refused(refused, udf_type)
-        callee = self._callee_of_app(transaction, function, arguments)
+        callee = self._callee(transaction, function, arguments)
         return self._run(callee, transaction, call, udf_type, seed, now_ms)
 
     def run_given(
@@ -183,9 +151,8 @@ class Runner:
         callee = _Callee(given.function, arguments, given.image, _no_source_map)
         return self._run(callee, transaction, call, "Query", seed, now_ms)
 
-    def _callee_of_app(
-        self, transaction: Transaction, function: AnalysedFunction, arguments: bytes
-    ) -> _Callee:
+    def _callee(self, transaction: Transaction, function: AnalysedFunction, arguments: bytes) -> _Callee:
+        """A function of the component the transaction is in."""
         catalog, snapshot = transaction.catalog, transaction.snapshot
 
         def find(path: str) -> SourceMap | None:
@@ -227,13 +194,15 @@ class Runner:
             value, error = self._finish(callee, context, settled)
         except _StackKilled as killed:
             value, error = None, killed.error
+        for warning in _warnings(callee, transaction, value):
+            logs.add("WARN", [warning])
         return RunOutcome(value, error, udf_type, tuple(logs.pretty()), context.journal_end_next, observed)
 
     def _enter(
         self, callee: _Callee, context: CallContext, seed: bytes, now_ms: float, user_seconds: float
     ) -> Settled:
         isolate = self._engine.isolate()
-        run = _Run(context, isolate, seed, now_ms, deque())
+        run = FunctionRun(context, isolate, seed, now_ms, deque())
         request = CallRequest(
             operation="call",
             target=(context.path.module, context.path.function, _KINDS[context.udf_type]),
@@ -247,7 +216,7 @@ class Runner:
         finally:
             self._engine.release(isolate)
 
-    def _drive(self, run: _Run, settled: Settled | None, user_seconds: float) -> Settled:
+    def _drive(self, run: FunctionRun, settled: Settled | None, user_seconds: float) -> Settled:
         """Answer waiting system calls in the order they were issued until the function has settled."""
         while settled is None:
             call_id, name, args = run.waiting.popleft()
@@ -285,7 +254,9 @@ class Runner:
 
     # --- nested calls (spec 03 2.5) -----------------------------------------------------------------
 
-    def _run_nested(self, parent: _Run, args: dict[str, Any], user_seconds: float) -> bytes | AnswerError:
+    def _run_nested(
+        self, parent: FunctionRun, args: dict[str, Any], user_seconds: float
+    ) -> bytes | AnswerError:
         """Run the callee as a sub-transaction: its writes vanish when it fails, its reads stay."""
         caller = parent.context
         callee_type = syscall_arguments.one_of(args, "udfType", _CALLEE_TYPES, "runUdf")
@@ -296,12 +267,30 @@ class Runner:
         transaction = caller.transaction
         if callee_type == "SnapshotQuery":
             transaction, callee_type = _beginning_of(transaction), "Query"
+        address = callee_of(transaction, args, "runUdf")
+        transaction.enter_component(address.component)
+        try:
+            return self._run_at(address, transaction, callee_type, parent, args, user_seconds)
+        finally:
+            transaction.enter_component(caller.component)
+
+    def _run_at(
+        self,
+        address: FunctionAddress,
+        transaction: Transaction,
+        callee_type: str,
+        parent: FunctionRun,
+        args: dict[str, Any],
+        user_seconds: float,
+    ) -> bytes | AnswerError:
+        """The transaction is in the callee's component."""
+        caller = parent.context
         call = Invocation(
-            path=callee_path(transaction, args, "runUdf"),
+            path=address.path,
             udf_type=callee_type,
             args=argument_array(args.get("args")),
             identity=caller.identity,
-            component=caller.component,
+            component=address.component,
             may_call_internal=True,
             is_from_mutation=caller.udf_type == "Mutation",
         )
@@ -315,6 +304,7 @@ class Runner:
             caller,
             transaction=transaction,
             path=call.path,
+            component=call.component,
             udf_type=callee_type,
             depth=caller.depth + 1,
             journal_end=None,
@@ -323,12 +313,12 @@ class Runner:
             streams={},
             stream_count=0,
         )
-        callee = self._callee_of_app(transaction, function, arguments)
+        callee = self._callee(transaction, function, arguments)
         return self._nested_answer(parent, context, callee, args, user_seconds)
 
     def _nested_answer(
         self,
-        parent: _Run,
+        parent: FunctionRun,
         context: CallContext,
         callee: _Callee,
         args: dict[str, Any],
@@ -367,6 +357,14 @@ class _StackKilled(BackendError):
         self.error = error
 
 
+def _warnings(callee: _Callee, transaction: Transaction, value: bytes | None) -> Iterator[str]:
+    """Of limits that the call came near."""
+    yield from size_warnings("function arguments", callee.arguments, limits.FUNCTION_ARGS_BYTES_MAX)
+    yield from usage_warnings(transaction.budget)
+    if value is not None:
+        yield from size_warnings("function return value", value, limits.FUNCTION_RESULT_BYTES_MAX)
+
+
 def _refused(refused: Refused, udf_type: str) -> RunOutcome:
     return RunOutcome(None, refusal(refused.message), udf_type, observed=Observed())
 
@@ -385,10 +383,12 @@ def _of_the_whole_call(settled: Terminated, error: JsError) -> JsError:
 
 def _beginning_of(transaction: Transaction) -> Transaction:
     """What the mutation began with, for a query whose reads nobody compares (spec 03 2.5)."""
-    return Transaction(
+    beginning = Transaction(
         transaction.snapshot,
         transaction.catalog_at_begin,
         now_ms=transaction.now_ns / 1e6,
         random_bytes=transaction.random_bytes,
         is_read_only=True,
     )
+    beginning.enter_component(transaction.component.path)
+    return beginning

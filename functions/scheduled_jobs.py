@@ -12,7 +12,9 @@ from typing import Any
 import orjson
 
 from functions import errors
-from functions.path import FunctionPath, parse_function_path
+from functions.components import is_owned_by
+from functions.function_address import FunctionAddress
+from functions.path import parse_function_path
 from functions.transaction import Transaction
 from log import values
 from log.ids import InvalidId, decode_id
@@ -29,7 +31,7 @@ _NANOSECONDS = 1_000_000_000
 
 def schedule(
     transaction: Transaction,
-    path: FunctionPath,
+    callee: FunctionAddress,
     arguments: Any,
     at_seconds: Any,
     parent_job_id: str | None = None,
@@ -42,15 +44,16 @@ def schedule(
     distance_seconds = at_seconds - now_ns / _NANOSECONDS
     if abs(distance_seconds) > _DISTANCE_SECONDS_MAX:
         raise errors.scheduled_too_far(is_future=distance_seconds > 0)
-    _check_function(transaction, path)
+    _check_function(transaction, callee)
     text = values.dumps(values.decode(arguments if isinstance(arguments, list) else [arguments]))
     transaction.budget.schedule_function(len(text))
     at_ns = round(at_seconds * _NANOSECONDS)
     job_id = transaction.insert(
         JOBS,
         {
-            "component": "",
-            "udfPath": path.canonical,
+            "component": callee.component,
+            "owner": transaction.component.path,
+            "udfPath": callee.path.canonical,
             "argsId": transaction.insert(ARGUMENTS, {"args": text}),
             "state": {"type": PENDING},
             "nextTs": max(at_ns, now_ns),
@@ -74,7 +77,7 @@ def cancel(transaction: Transaction, document_id: Any) -> None:
     if not is_job:
         raise errors.no_scheduled_function_id()
     job = read_job(transaction, document_id)
-    if job is None:
+    if job is None or not is_owned_by(transaction.component, job):
         raise errors.nonexistent_document("Update", document_id)
     if job["state"]["type"] in (PENDING, IN_PROGRESS):
         end_job(transaction, document_id, {"type": CANCELED})
@@ -140,8 +143,9 @@ def user_view(transaction: Transaction, job: dict[str, Any]) -> dict[str, Any]:
     return view
 
 
-def _check_function(transaction: Transaction, path: FunctionPath) -> None:
-    module = transaction.catalog.modules.get(path.module)
+def _check_function(transaction: Transaction, callee: FunctionAddress) -> None:
+    path, catalog = callee.path, transaction.catalog_of(callee.component)
+    module = catalog.modules.get(path.module) if catalog is not None else None
     if module is None:
         raise errors.scheduled_module_missing(path.module)
     if path.function not in module.functions:

@@ -39,7 +39,7 @@ def _get_metadata(context: CallContext, args: dict[str, Any]) -> bytes:
 
 
 def _generate_upload_url(context: CallContext, _args: dict[str, Any]) -> bytes:
-    return orjson.dumps(files.create_upload_url(_access(context), context.transaction.now_ns))
+    return orjson.dumps(files.create_upload_url(context.transaction, _access(context)))
 
 
 def _delete(context: CallContext, args: dict[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ import orjson
 from functions import errors, scheduled_jobs
 from functions import syscall_arguments as arguments
 from functions.catalog import Table
-from functions.function_handles import callee_path, create_handle
+from functions.function_handles import callee_of, create_handle
 from functions.isolate import AnswerError
 from functions.outcome import LogLines
 from functions.pages import CursorCodec, PageRequest, read_page
@@ -155,6 +155,8 @@ def _query_cleanup(context: CallContext, args: dict[str, Any]) -> bytes:
 
 def _query_page(context: CallContext, args: dict[str, Any]) -> bytes:
     method = "queryPage"
+    if context.component:
+        raise errors.no_pages_in_components()
     plan = plan_query(arguments.query(args, method), context.transaction.catalog)
     request = PageRequest(
         cursor=arguments.optional_text(args, "cursor", method),
@@ -278,10 +280,10 @@ def _object_argument(args: dict[str, Any], method: str) -> dict[str, Any]:
 
 
 def _schedule(context: CallContext, args: dict[str, Any]) -> bytes:
-    path = callee_path(context.transaction, args, "scheduler")
+    callee = callee_of(context.transaction, args, "scheduler")
     at_seconds, parent = args.get("ts"), context.job_id
     return orjson.dumps(
-        scheduled_jobs.schedule(context.transaction, path, args.get("args"), at_seconds, parent)
+        scheduled_jobs.schedule(context.transaction, callee, args.get("args"), at_seconds, parent)
     )
 
 
@@ -336,7 +338,10 @@ def _get_snapshot_ts(context: CallContext, _args: dict[str, Any]) -> bytes:
     return values.dumps(settled(context.transaction.begin_ts))
 
 
-def _component_argument(_context: CallContext, _args: dict[str, Any]) -> bytes:
+def _component_argument(context: CallContext, _args: dict[str, Any]) -> bytes:
+    """Packages of today have environment variables instead; there never is one of these."""
+    if context.component:
+        return b"{}"
     raise errors.no_component_arguments()
 
 

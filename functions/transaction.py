@@ -15,12 +15,13 @@ Read in this order: get, insert, _put, _move, commit_body; then functions/scan.p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from functions.budget import Budget
 from functions.catalog import BY_CREATION_TIME, BY_ID, Catalog, Index, Table, index_fields
+from functions.components import Component
 from functions.errors import (
     document_exists,
     nonexistent_document,
@@ -31,29 +32,17 @@ from functions.errors import (
 from functions.scan import Overlay, Scan
 from functions.snapshot import Row, SnapshotReader
 from functions.system.tables import index_row_id, table_row_id
+from functions.written import Written, key_writes, keys_of, row_of
 from log import limits, values
 from log.commit_ts import holds_placeholder, leave_blanks
 from log.errors import schema_enforcement, too_many_tables
 from log.ids import check_table_name, encode_id, new_internal_id
 from log.intervals import IntervalSet
-from log.keys import commit_ts_offsets, encode_item, index_key
+from log.keys import commit_ts_offsets, encode_item
 from log.read_set import Place, ReadSet
-from log.record import CallTrace, CommitBody, DocumentWrite, KeyWrite, in_application_order
+from log.record import CallTrace, CommitBody, DocumentWrite, in_application_order
 
 RandomBytes = Callable[[int], bytes]
-
-
-@dataclass(slots=True)
-class _Written:
-    """A document this transaction wrote. `original` is what the snapshot holds, None = nothing."""
-
-    table: Table
-    original: Row | None
-    original_keys: tuple[bytes, ...]  # by position in table.indexes; () when original is None
-    document: dict[str, Any] | None
-    encoded: bytes | None
-    size_bytes: int
-    keys: tuple[bytes, ...]  # () when deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +51,7 @@ class Savepoint:
 
     position: int
     catalog: Catalog
+    left: Mapping[str, Catalog]
 
 
 class HotPlaceMet(Exception):
@@ -88,6 +78,7 @@ class Transaction:
     ) -> None:
         self.snapshot = snapshot
         self.catalog = self.catalog_at_begin = catalog
+        self._left: Mapping[str, Catalog] = {}  # of components that were entered and left again
         self.reads = ReadSet()
         self.reads.reads_catalog = True  # the function itself was found through the catalog
         self.budget = Budget()
@@ -99,8 +90,8 @@ class Transaction:
         self._next_creation_time = now_ms
         self.now_ns = int(now_ms * 1e6)
         self.now_seconds = int(now_ms // 1000)
-        self._written: dict[str, _Written] = {}
-        self._history: list[tuple[str, _Written | None]] = []
+        self._written: dict[str, Written] = {}
+        self._history: list[tuple[str, Written | None]] = []
         self._overlays: dict[bytes, Overlay] = {}
 
     @property
@@ -110,6 +101,33 @@ class Transaction:
     @property
     def has_writes(self) -> bool:
         return bool(self._written)
+
+    # --- components -------------------------------------------------------------------------------
+
+    @property
+    def component(self) -> Component:
+        """Whose tables are seen now."""
+        return self.catalog.component
+
+    def enter_component(self, path: str) -> None:
+        """From now on `catalog` is that of another component, as this transaction left it."""
+        here = self.catalog
+        if here.component.path != path:
+            self._left = {**self._left, here.component.path: here}
+            self.catalog = self._left.get(path) or here.components[path]
+
+    def catalog_of(self, path: str) -> Catalog | None:
+        """The catalog of a component path, as this transaction left it; None when there is none."""
+        return self._left.get(path) or self.catalog.of_component(path)
+
+    def component_of(self, namespace: str | None) -> Component | None:
+        """The component whose rows have this namespace (None: the app)."""
+        known = (catalog.component for catalog in (*self.catalog.everywhere(), *self._left.values()))
+        return next((component for component in known if component.namespace == namespace), None)
+
+    def add_component(self, component: Component) -> None:
+        """One whose row this transaction wrote: it has the system tables and nothing else."""
+        self._left = {**self._left, component.path: self.catalog.of_new_component(component)}
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -160,8 +178,8 @@ class Transaction:
 
     def _revision(self, table: Table, document_id: str, key: bytes) -> Row | None:
         written = self._written.get(document_id)
-        if written is not None:
-            return _row_of(written, key) if written.encoded is not None else None
+        if written is not None and written.table.tablet_id == table.tablet_id:
+            return row_of(written, key) if written.encoded is not None else None
         return self.snapshot.get(table.by_id.index_id, key)
 
     # --- writing ----------------------------------------------------------------------------------
@@ -230,7 +248,9 @@ class Transaction:
     def insert_table(self, table: Table, state: str) -> None:
         """The rows of a table and its indexes."""
         rows = self.catalog.tables["_tables"], self.catalog.tables["_index"]
-        row = {"name": table.name, "number": table.number, "state": state}
+        row: dict[str, Any] = {"name": table.name, "number": table.number, "state": state}
+        if self.component.namespace is not None:
+            row["namespace"] = {"kind": "byComponent", "id": self.component.namespace}
         self.insert_with_id(rows[0], table_row_id(table.tablet_id), row)
         for index in table.indexes:
             self.insert_with_id(rows[1], index_row_id(index.index_id), index_fields(table, index))
@@ -271,7 +291,7 @@ class Transaction:
         self._next_creation_time = math.nextafter(taken, math.inf)
         return taken
 
-    def _put(self, table: Table, document_id: str, document: dict[str, Any] | None) -> _Written:
+    def _put(self, table: Table, document_id: str, document: dict[str, Any] | None) -> Written:
         """Write or delete (None). All checks come before the first change."""
         encoded: bytes | None = None
         size_bytes = 0
@@ -282,14 +302,14 @@ class Transaction:
                 values.check_document(document, size_bytes)
                 self._enforce_schema(table, document)
             encoded = values.dumps(document)
-            keys = _keys_of(table, document, document_id)
+            keys = keys_of(table, document, document_id)
         before = self._written.get(document_id)
         if before is not None:
             original, original_keys = before.original, before.original_keys
         else:
             original, original_keys = self._original(table, document_id)
-        self.budget.write_document(size_bytes, is_system=table.is_system)
-        written = _Written(table, original, original_keys, document, encoded, size_bytes, keys)
+        self.budget.write_document(document_id, size_bytes, is_system=table.is_system)
+        written = Written(table, original, original_keys, document, encoded, size_bytes, keys)
         self._history.append((document_id, before))
         self._move(document_id, before, written)
         return written
@@ -299,9 +319,9 @@ class Transaction:
         if row is None:
             return None, ()
         document = values.loads_canonical(row.document)
-        return row, _keys_of(table, document, document_id)  # type: ignore[arg-type]
+        return row, keys_of(table, document, document_id)  # type: ignore[arg-type]
 
-    def _move(self, document_id: str, before: _Written | None, after: _Written | None) -> None:
+    def _move(self, document_id: str, before: Written | None, after: Written | None) -> None:
         """Make the overlays and `_written` show `after` instead of `before` (None = as the snapshot)."""
         shown = after or before
         assert shown is not None
@@ -313,7 +333,7 @@ class Transaction:
             if original_key is not None:
                 overlay.set(original_key, None) if after is not None else overlay.unset(original_key)
             if after is not None and after.keys:
-                overlay.set(after.keys[position], _row_of(after, after.keys[position]))
+                overlay.set(after.keys[position], row_of(after, after.keys[position]))
         if after is None:
             del self._written[document_id]
         else:
@@ -348,14 +368,14 @@ class Transaction:
     # --- nesting and the end ----------------------------------------------------------------------
 
     def savepoint(self) -> Savepoint:
-        return Savepoint(len(self._history), self.catalog)
+        return Savepoint(len(self._history), self.catalog, self._left)
 
     def roll_back(self, savepoint: Savepoint) -> None:
         """Undo the writes since; reads and consumed ids stay (spec 04 1.4)."""
         while len(self._history) > savepoint.position:
             document_id, before = self._history.pop()
             self._move(document_id, self._written[document_id], before)
-        self.catalog = savepoint.catalog
+        self.catalog, self._left = savepoint.catalog, savepoint.left
 
     def commit_body(self, call_id: bytes, trace: CallTrace) -> CommitBody:
         """What to propose to the committer. Documents inserted and deleted here leave no trace."""
@@ -371,30 +391,10 @@ class Transaction:
                 previous_ts=written.original.revision_ts if written.original is not None else 0,
                 size_bytes=written.size_bytes,
                 document=written.encoded,
-                keys=_key_writes(written),
+                keys=key_writes(written),
             )
             for document_id, written in self._written.items()
             if written.encoded is not None or written.original is not None
         ]
         body = CommitBody(self.begin_ts, call_id, trace, in_application_order(writes))
         return leave_blanks(body, unresolved) if unresolved else body
-
-
-def _keys_of(table: Table, document: dict[str, Any], document_id: str) -> tuple[bytes, ...]:
-    return tuple(index_key(index.fields, document, document_id) for index in table.indexes)
-
-
-def _row_of(written: _Written, key: bytes) -> Row:
-    assert written.encoded is not None
-    return Row(key, 0, written.size_bytes, written.encoded)
-
-
-def _key_writes(written: _Written) -> tuple[KeyWrite, ...]:
-    return tuple(
-        (
-            index.index_id,
-            written.original_keys[position] if written.original_keys else None,
-            written.keys[position] if written.keys else None,
-        )
-        for position, index in enumerate(written.table.indexes)
-    )

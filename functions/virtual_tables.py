@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions import scheduled_jobs
+from functions.components import is_owned_by
 from functions.scan import Scan
 from functions.snapshot import Row
 from functions.system import files
@@ -28,8 +29,11 @@ class VirtualTable:
     stored_name: str
     convert: Convert
 
-    def view_of(self, transaction: Transaction, row: Row) -> Row:
+    def view_of(self, transaction: Transaction, row: Row) -> Row | None:
+        """None: it is another component's."""
         stored: dict[str, Any] = values.loads_canonical(row.document)  # type: ignore[assignment]
+        if not is_owned_by(transaction.component, stored):
+            return None
         document = values.dumps(self.convert(transaction, stored))
         return Row(row.key, row.revision_ts, row.size_bytes, document)
 
@@ -43,8 +47,11 @@ class VirtualScan:
         self._scan, self._virtual, self._transaction = scan, virtual, transaction
 
     def next(self) -> Row | None:
-        row = self._scan.next()
-        return self._virtual.view_of(self._transaction, row) if row is not None else None
+        while (row := self._scan.next()) is not None:
+            shown = self._virtual.view_of(self._transaction, row)
+            if shown is not None:
+                return shown
+        return None
 
 
 _TABLES = (

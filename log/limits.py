@@ -168,6 +168,7 @@ invariant(SOCKET_QUERIES_RUNNING_MAX <= GATEWAY_QUERY_RUNS_MAX, "one socket cann
 
 # What an executor keeps between calls.
 IMAGES_HELD_MAX = 4
+COMPONENT_IMAGES_HELD_MAX = 16
 SOURCE_MAPS_HELD_MAX = 256
 CATALOGS_HELD_MAX = 4
 

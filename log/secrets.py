@@ -20,6 +20,7 @@ _READ_ONLY_FLAG = 1
 _HEAD = struct.Struct(">BQB")
 _UPLOAD_TOKEN_VERSION = 1
 _UPLOAD_TOKEN = struct.Struct(">BQ")
+_SIGNATURE_BYTES = hashlib.sha256().digest_size
 
 
 def new_instance_secret() -> bytes:
@@ -91,25 +92,28 @@ class UploadToken(Enum):
     EXPIRED = "expired"
 
 
-def issue_upload_token(instance_secret: bytes, expires_seconds: int) -> str:
-    """Lets whoever shows it upload files until then (spec 01 2.8); equal for equal times."""
-    head = _UPLOAD_TOKEN.pack(_UPLOAD_TOKEN_VERSION, expires_seconds)
+def issue_upload_token(instance_secret: bytes, expires_seconds: int, component_id: str = "") -> str:
+    """Lets whoever shows it upload files of that component until then (spec 01 2.8); equal for equal times.
+    The id of the app is ""."""
+    head = _UPLOAD_TOKEN.pack(_UPLOAD_TOKEN_VERSION, expires_seconds) + component_id.encode()
     return base64url(head + _upload_signature(instance_secret, head))
 
 
-def check_upload_token(instance_secret: bytes, token: str, now_seconds: float) -> UploadToken:
-    """Any text is answered; none raises."""
+def check_upload_token(instance_secret: bytes, token: str, now_seconds: float) -> tuple[UploadToken, str]:
+    """What the token is, and the component of a valid one. Any text is answered; none raises."""
     try:
         raw = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), b"-_", validate=True)
     except ValueError:
-        return UploadToken.UNREADABLE
-    head, signature = raw[: _UPLOAD_TOKEN.size], raw[_UPLOAD_TOKEN.size :]
-    if len(signature) != hashlib.sha256().digest_size or head[0] != _UPLOAD_TOKEN_VERSION:
-        return UploadToken.UNREADABLE
+        return UploadToken.UNREADABLE, ""
+    head, signature = raw[:-_SIGNATURE_BYTES], raw[-_SIGNATURE_BYTES:]
+    if len(head) < _UPLOAD_TOKEN.size or head[0] != _UPLOAD_TOKEN_VERSION:
+        return UploadToken.UNREADABLE, ""
     if not hmac.compare_digest(signature, _upload_signature(instance_secret, head)):
-        return UploadToken.FOREIGN
-    expires_seconds = _UPLOAD_TOKEN.unpack(head)[1]
-    return UploadToken.VALID if now_seconds < expires_seconds else UploadToken.EXPIRED
+        return UploadToken.FOREIGN, ""
+    expires_seconds = _UPLOAD_TOKEN.unpack_from(head)[1]
+    if now_seconds >= expires_seconds:
+        return UploadToken.EXPIRED, ""
+    return UploadToken.VALID, head[_UPLOAD_TOKEN.size :].decode()
 
 
 def _upload_signature(instance_secret: bytes, head: bytes) -> bytes:

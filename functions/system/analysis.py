@@ -9,7 +9,7 @@ Read in this order: analyse, Evaluator.default_export.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,9 +78,13 @@ class Evaluator:
         }
         return self.engine.build_image(image_request(sources, self.environment, self.udf_config))
 
-    def default_export(self, module: PushedModule, kind: str) -> bytes:
-        """The JSON that a file evaluated alone exports; kind schema, auth or app (spec 02 9.4-9.6)."""
-        shared = image_request({module.path: module.source.encode()}, self.environment, self.udf_config)
+    def default_export(
+        self, module: PushedModule, kind: str, imports: Mapping[str, bytes] | None = None
+    ) -> bytes:
+        """The JSON that a file evaluated alone exports; kind schema, auth or app (spec 02 9.4-9.6). It may
+        import what is given and nothing else."""
+        sources = {module.path: module.source.encode(), **(imports or {})}
+        shared = image_request(sources, self.environment, self.udf_config)
         image = self.engine.build_image(
             ImageRequest(
                 modules=shared.modules,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.catalog import Catalog
 from functions.cron_jobs import CRONS, LOGS, NEXT_RUNS
 from functions.path import parse_function_path
 from functions.scheduled_jobs import BY_NEXT_TS, JOBS, read_arguments
@@ -29,13 +30,17 @@ _FIRST_TS = -(2**63)  # behind null, which finished jobs hold
 
 def modules(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
     """[path, what it defines] of each module."""
-    found = transaction.catalog.modules
+    return _modules(transaction.catalog)
+
+
+def modules_of_all_components(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    """[id, its modules] of each component; the id of the app is null here."""
+    return [[catalog.component.namespace, _modules(catalog)] for catalog in transaction.catalog.everywhere()]
+
+
+def _modules(catalog: Catalog) -> list[Any]:
+    found = catalog.modules
     return [[path, _module(found[path].analysis)] for path in sorted(found)]
-
-
-def modules_of_all_components(transaction: Transaction, args: Args, context: SystemContext) -> Any:
-    """Of the root, whose id is null here: there are no others."""
-    return [[None, modules(transaction, args, context)]]
 
 
 def _module(analysis: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +146,6 @@ def file_by_id(transaction: Transaction, args: Args, context: SystemContext) -> 
 
 def _file(transaction: Transaction, storage_id: str, context: SystemContext) -> dict[str, Any] | None:
     row = find_file(transaction, storage_id, "getFile")
-    return (
-        {**user_view(transaction, row), "url": url_of(context.cloud_origin, row)} if row is not None else None
-    )
+    if row is None:
+        return None
+    return {**user_view(transaction, row), "url": url_of(transaction, context.cloud_origin, row)}

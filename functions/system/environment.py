@@ -14,8 +14,8 @@ from functions.catalog import Catalog
 from functions.images import read_module
 from functions.system import errors
 from functions.system.analysis import Evaluator
-from functions.system.app_definition import active_declarations, check_declared_values, missing_variables
 from functions.system.auth_config import AuthInfo, evaluate_auth, replace_auth
+from functions.system.env_declarations import active_declarations, check_declared_values, missing_variables
 from functions.system.operation import SystemContext
 from functions.system.push_request import AUTH_PATH, PushedModule
 from functions.transaction import Transaction

@@ -7,6 +7,10 @@ makes it push again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 from log import limits
 from log.errors import BackendError, ErrorKind, bad_json_body, bad_request
 
@@ -15,6 +19,23 @@ def while_pushing(failure: BackendError) -> BackendError:
     """The same refusal with the first line every failed push prints."""
     message = f"Hit an error while pushing:\n{failure.message}"
     return BackendError(failure.kind, failure.code, message, failure.data)
+
+
+_Parameters = ParamSpec("_Parameters")
+_Answer = TypeVar("_Answer")
+
+
+def pushing(run: Callable[_Parameters, _Answer]) -> Callable[_Parameters, _Answer]:
+    """Refusals of `run` begin with the line every failed push prints (spec 02 12)."""
+
+    @wraps(run)
+    def wrapped(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Answer:
+        try:
+            return run(*args, **kwargs)
+        except BackendError as failure:
+            raise while_pushing(failure) from failure
+
+    return wrapped
 
 
 def while_evaluating_schema(failure: BackendError) -> BackendError:
@@ -48,6 +69,26 @@ def modules_too_large(size_bytes: int) -> BackendError:
         "ModulesTooLarge",
         f"The pushed modules have {size_bytes} bytes, the maximum is {limits.PUSH_MODULES_BYTES_MAX} bytes.",
     )
+
+
+def node_actions_in_component(path: str) -> BackendError:
+    return bad_request(
+        "NodeActionsNotSupported",
+        f'Node actions are not supported in components. Remove `"use node"` from {path}.',
+    )
+
+
+def cyclic_components(path: str) -> BackendError:
+    return bad_request("CyclicImport", f"The component {path} depends on itself.")
+
+
+def invalid_export(component: str, path: str) -> BackendError:
+    text = f"The component {component} exports {path} both as a function and as a module."
+    return bad_request("InvalidExport", text)
+
+
+def component_typecheck(text: str) -> BackendError:
+    return bad_request("TypecheckError", text)
 
 
 def push_message_too_long() -> BackendError:

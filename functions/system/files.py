@@ -19,6 +19,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from functions.components import is_owned_by
 from functions.errors import invalid_argument
 from functions.transaction import Transaction
 from log import values
@@ -54,10 +55,12 @@ class FileAccess:
 # --- what functions may do ----------------------------------------------------------------------------
 
 
-def create_upload_url(access: FileAccess, now_ns: int) -> str:
-    """Where whoever has it may upload files for an hour. Equal for equal times, so that a replay agrees."""
-    expires_seconds = now_ns // _NANOSECONDS + UPLOAD_TOKEN_SECONDS_MAX
-    token = issue_upload_token(access.instance_secret, expires_seconds)
+def create_upload_url(transaction: Transaction, access: FileAccess) -> str:
+    """Where whoever has it may upload files of this component for an hour. Equal for equal times, so that a
+    replay agrees."""
+    expires_seconds = transaction.now_ns // _NANOSECONDS + UPLOAD_TOKEN_SECONDS_MAX
+    namespace = transaction.component.namespace
+    token = issue_upload_token(access.instance_secret, expires_seconds, namespace or "")
     return f"{access.cloud_origin}/api/storage/upload?token={token}"
 
 
@@ -69,6 +72,7 @@ def insert_file(
         storage_id = str(uuid.UUID(bytes=transaction.random_bytes(16), version=4))
     fields = {
         "storageId": storage_id,
+        "owner": transaction.component.path,
         "storageKey": blob.key,
         "sha256": blob.sha256,
         "size": blob.size_bytes,
@@ -79,11 +83,13 @@ def insert_file(
 
 def get_url(transaction: Transaction, access: FileAccess, storage_id: Any) -> str | None:
     row = find_file(transaction, storage_id, "storage.getUrl")
-    return url_of(access.cloud_origin, row) if row is not None else None
+    return url_of(transaction, access.cloud_origin, row) if row is not None else None
 
 
-def url_of(cloud_origin: str, row: FileRow) -> str:
-    return f"{cloud_origin}/api/storage/{row['storageId']}"
+def url_of(transaction: Transaction, cloud_origin: str, row: FileRow) -> str:
+    namespace = transaction.component.namespace
+    suffix = f"?component={namespace}" if namespace is not None else ""
+    return f"{cloud_origin}/api/storage/{row['storageId']}{suffix}"
 
 
 def get_metadata(transaction: Transaction, storage_id: Any) -> dict[str, Any] | None:
@@ -117,11 +123,19 @@ def find_file(transaction: Transaction, storage_id: Any, method: str) -> FileRow
     except InvalidId:
         if not is_uuid(storage_id.lower()):
             raise invalid_storage_id(storage_id, method) from None
-        return transaction.first(table, BY_STORAGE_ID, encode_item(storage_id.lower()))
+        return _own_file(transaction, storage_id)
     if number != table.number:
         raise storage_id_of_another_table()
     row = transaction.get(table, storage_id)
-    return values.loads_canonical(row.document) if row is not None else None  # type: ignore[return-value]
+    file: FileRow | None = values.loads_canonical(row.document) if row is not None else None  # type: ignore[assignment]
+    return file if file is not None and is_owned_by(transaction.component, file) else None
+
+
+def _own_file(transaction: Transaction, uuid_text: str) -> FileRow | None:
+    """The file of this component that has this UUID."""
+    table = transaction.catalog.tables[FILES]
+    row = transaction.first(table, BY_STORAGE_ID, encode_item(uuid_text.lower()))
+    return row if row is not None and is_owned_by(transaction.component, row) else None
 
 
 def user_view(_transaction: Transaction, row: FileRow) -> dict[str, Any]:
@@ -152,8 +166,8 @@ def store_file(
     transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
 ) -> dict[str, str]:
     """Insert the row of an uploaded blob. The UUID in the body is fresh, so asking again changes nothing."""
-    table = transaction.catalog.tables[FILES]
-    row = transaction.first(table, BY_STORAGE_ID, encode_item(body["storageId"]))
+    _enter(transaction, body["component"])
+    row = _own_file(transaction, body["storageId"])
     if row is not None:
         return {"storageId": row["_id"]}
     blob = StoredBlob(body["storageKey"], bytes.fromhex(body["sha256"]), body["size"])
@@ -164,9 +178,17 @@ def locate_file(
     transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
 ) -> dict[str, Any] | None:
     """What the gateway must know to send a file; None: there is no such file (any more)."""
-    table = transaction.catalog.tables[FILES]
-    row = transaction.first(table, BY_STORAGE_ID, encode_item(body["storageId"]))
+    is_there = _enter(transaction, body["component"])
+    row = _own_file(transaction, body["storageId"]) if is_there else None
     if row is None:
         return None
     shown = {name: row[name] for name in ("storageKey", "size", "contentType")}
     return {**shown, "sha256": row["sha256"].hex()}
+
+
+def _enter(transaction: Transaction, component_id: str) -> bool:
+    """Go into the component of this id, "" is the app; False: there is none."""
+    component = transaction.component_of(component_id or None)
+    if component is not None:
+        transaction.enter_component(component.path)
+    return component is not None

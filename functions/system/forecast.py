@@ -10,45 +10,72 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.catalog import BACKFILLING, Catalog, Table
+from functions.components import APP_PATH
 from functions.schema import Schema, TableDefinition
 from functions.system import errors
 from functions.system.analysis import Evaluator
+from functions.system.component_definitions import evaluate_definitions
+from functions.system.component_tree import every_instance, instance_tree
 from functions.system.operation import SystemContext
-from functions.system.push import next_udf_config
+from functions.system.push import catalog_as_found, next_udf_config
 from functions.system.push_request import parse_push
 from functions.system.schema_changes import IndexPlan, IndexSpec, plan_indexes, spec_of
 from functions.system.schema_evaluation import evaluate_schema_file
 from functions.transaction import Transaction
 from functions.validators import AnyValue, is_subset
 from log import limits
-from log.errors import BackendError
 
 
-def prepare_schema(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> Schema | None:
-    """Evaluate the schema of a push request and nothing else of it."""
-    try:
-        request = parse_push(body)
-        udf_config = next_udf_config(transaction.catalog, request.server_version, context)
-        return evaluate_schema_file(Evaluator(context.engine, {}, udf_config), request.schema)
-    except BackendError as failure:
-        raise errors.while_pushing(failure) from failure
+@dataclass(frozen=True, slots=True)
+class PushedSchema:
+    """The schema of one component, or of the app; None: it has none."""
+
+    component: str
+    definition_path: str
+    schema: Schema | None
 
 
-def evaluate_schema(
-    transaction: Transaction, _body: dict[str, Any], schema: Schema | None, _context: SystemContext
-) -> dict[str, Any]:
-    """The answer of spec 02 8 for the app; reads and changes nothing."""
-    sizes = _Sizes(transaction)
+@errors.pushing
+def prepare_schemas(
+    transaction: Transaction, body: dict[str, Any], context: SystemContext
+) -> list[PushedSchema]:
+    """Evaluate the schemas of a push request and who has them, and nothing else of it."""
+    request = parse_push(body)
     catalog = transaction.catalog
+    udf_config = next_udf_config(catalog, request.server_version, context)
+    evaluator = Evaluator(context.engine, {**context.system_environment, **catalog.environment}, udf_config)
+    files = {APP_PATH: request.schema}
+    files.update((component.definition_path, component.schema) for component in request.components)
+    schemas = {path: evaluate_schema_file(evaluator, file) for path, file in files.items()}
+    tree = instance_tree(evaluate_definitions(evaluator, request), None)
+    return [
+        PushedSchema(instance.path, instance.definition_path, schemas[instance.definition_path])
+        for instance in every_instance(tree)
+    ]
+
+
+def evaluate_schemas(
+    transaction: Transaction, _body: dict[str, Any], pushed: list[PushedSchema], _context: SystemContext
+) -> dict[str, Any]:
+    """The answer of spec 02 8; reads and changes nothing."""
+    known = {catalog.component.definition_path for catalog in transaction.catalog.everywhere()}
+    return {
+        "newComponentDefinitions": sorted({each.definition_path for each in pushed} - known - {APP_PATH}),
+        "componentSchemaEvaluations": {each.component: _evaluation(transaction, each) for each in pushed},
+    }
+
+
+def _evaluation(transaction: Transaction, pushed: PushedSchema) -> dict[str, Any]:
+    schema, catalog = pushed.schema, catalog_as_found(transaction, pushed.component)
+    sizes = _Sizes(transaction, catalog)
     tables = [schema.tables[name] for name in sorted(schema.tables)] if schema is not None else []
-    evaluation = {
-        "definitionPath": "",
+    return {
+        "definitionPath": pushed.definition_path,
         "schemaValidation": schema is not None and schema.schema_validation,
         "tables": [_table_forecast(table, schema, catalog, sizes) for table in tables],
         "indexes": _index_forecasts(plan_indexes(schema, catalog), sizes),
         "discardedStagedValidators": [],
     }
-    return {"newComponentDefinitions": [], "componentSchemaEvaluations": {"": evaluation}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +108,13 @@ def measure(transaction: Transaction, table: Table | None) -> TableSize:
 class _Sizes:
     """Sizes of tables, each measured at most once."""
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
+    def __init__(self, transaction: Transaction, catalog: Catalog) -> None:
+        self._transaction, self._catalog = transaction, catalog
         self._sizes: dict[str, TableSize] = {}
 
     def of(self, table_name: str) -> TableSize:
         if table_name not in self._sizes:
-            table = self._transaction.catalog.tables.get(table_name)
+            table = self._catalog.tables.get(table_name)
             self._sizes[table_name] = measure(self._transaction, table)
         return self._sizes[table_name]
 

@@ -89,15 +89,18 @@ def delete_sources(transaction: Transaction, hashes: Iterable[str]) -> None:
 
 
 def replace_modules(transaction: Transaction, modules: Iterable[StagedModule]) -> dict[str, list[str]]:
-    """Make `modules` the active set; the paths that came and went (spec 02 8, moduleDiff)."""
-    table = transaction.catalog.tables["_modules"]
-    rows = {row["path"]: row["_id"] for row in transaction.all_documents(table)}
-    wanted = {module.path: module for module in modules}
-    for path, module in sorted(wanted.items()):
+    """Make `modules` the active set of the component the transaction is in; the paths that came and went
+    (spec 02 8, moduleDiff)."""
+    table, namespace = transaction.catalog.tables["_modules"], transaction.component.namespace
+    stored = transaction.all_documents(table)
+    rows = {row["path"]: row["_id"] for row in stored if row.get("component") == namespace}
+    owner = {"component": namespace} if namespace is not None else {}
+    wanted = {module.path: {**module.to_fields(), **owner} for module in modules}
+    for path, fields in sorted(wanted.items()):
         if path in rows:
-            transaction.replace(table, rows[path], module.to_fields())
+            transaction.replace(table, rows[path], fields)
         else:
-            transaction.insert("_modules", module.to_fields())
+            transaction.insert("_modules", fields)
     removed = sorted(rows.keys() - wanted.keys())
     for path in removed:
         transaction.delete(table, rows[path])

@@ -47,6 +47,13 @@ class SystemContext:
         return {"CONVEX_CLOUD_URL": self.cloud_origin, "CONVEX_SITE_URL": self.site_origin}
 
 
+def enter_asked_component(transaction: Transaction, path: str, args: Args) -> None:
+    """The CLI names a component by path, beside the arguments; the dashboard by id, in them."""
+    component_id = args.get("componentId")
+    asked = transaction.component_of(component_id) if isinstance(component_id, str) and component_id else None
+    transaction.enter_component(asked.path if asked is not None else path)
+
+
 @dataclass(frozen=True, slots=True)
 class SystemFunction:
     """A `_system/...` function a client may call: Convex values in, a Convex value out."""

@@ -7,7 +7,7 @@ version cannot run (child components, packages that are not bundled) has been re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,19 @@ class UnchangedModule:
 
 
 @dataclass(frozen=True, slots=True)
+class PushedComponent:
+    """The definition of a component: its own config, and the code that all its instances have."""
+
+    definition_path: str
+    definition: PushedModule
+    dependencies: tuple[str, ...]
+    schema: PushedModule | None
+    modules: tuple[PushedModule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PushRequest:
-    """A push of the app, without child components."""
+    """A push of the app and of the components it depends on, by definition path."""
 
     is_dry_run: bool
     is_for_codegen: bool
@@ -57,13 +68,13 @@ class PushRequest:
     schema: PushedModule | None
     changed: tuple[PushedModule, ...]
     unchanged: tuple[UnchangedModule, ...]
+    dependencies: tuple[str, ...] = ()
+    components: tuple[PushedComponent, ...] = ()
 
 
 def parse_push(body: dict[str, Any]) -> PushRequest:
     """The request a JSON body describes; unknown keys are ignored."""
     app = _member(body, "appDefinition", dict)
-    if body.get("componentDefinitions") or app.get("dependencies"):
-        raise not_supported_yet("Components")
     node_version = body.get("nodeVersion")
     if isinstance(node_version, str) and node_version.split(".")[0] in _UNSUPPORTED_NODE_VERSIONS:
         raise errors.node_version_not_supported(node_version)
@@ -79,6 +90,10 @@ def parse_push(body: dict[str, Any]) -> PushRequest:
             _parse_unchanged(tree)
             for tree in _list(app.get("unchangedModuleHashes"), "unchangedModuleHashes")
         ),
+        dependencies=_texts(app, "dependencies"),
+        components=tuple(
+            _parse_component(tree) for tree in _list(body.get("componentDefinitions"), "componentDefinitions")
+        ),
     )
     _check(request, body.get("functions"))
     if body.get("nodeDependencies"):
@@ -87,16 +102,36 @@ def parse_push(body: dict[str, Any]) -> PushRequest:
 
 
 def _check(request: PushRequest, folder: Any) -> None:
-    modules: tuple[PushedModule | UnchangedModule, ...] = (*request.changed, *request.unchanged)
+    _check_modules((*request.changed, *request.unchanged), folder if isinstance(folder, str) else "convex/")
+    for component in request.components:
+        for module in component.modules:
+            if module.environment == NODE:
+                raise errors.node_actions_in_component(module.path)
+        _check_modules(component.modules, component.definition_path)
+    _check_dependencies(request)
+    pushed = [*request.changed, *(module for each in request.components for module in each.modules)]
+    size_bytes = sum(len(module.source) + len(module.source_map) for module in pushed)
+    if size_bytes > limits.PUSH_MODULES_BYTES_MAX:
+        raise errors.modules_too_large(size_bytes)
+
+
+def _check_modules(modules: Sequence[PushedModule | UnchangedModule], folder: str) -> None:
     _check_environments(modules)
     paths = [module.path for module in modules]
     _check_paths(paths)
     count = sum(not path.startswith("_deps/") for path in paths)
     if count > limits.PUSH_FUNCTION_FILES_MAX:
-        raise errors.too_many_function_files(count, folder if isinstance(folder, str) else "convex/")
-    size_bytes = sum(len(module.source) + len(module.source_map) for module in request.changed)
-    if size_bytes > limits.PUSH_MODULES_BYTES_MAX:
-        raise errors.modules_too_large(size_bytes)
+        raise errors.too_many_function_files(count, folder)
+
+
+def _check_dependencies(request: PushRequest) -> None:
+    """Every definition comes once, and what one depends on comes with it."""
+    known = [component.definition_path for component in request.components]
+    if len(set(known)) < len(known) or "" in known:
+        raise errors.bad_push_body("two component definitions have the same path")
+    for path in (*request.dependencies, *(path for each in request.components for path in each.dependencies)):
+        if path not in known:
+            raise errors.bad_push_body(f"the component definition {path!r} is missing")
 
 
 def _check_environments(modules: Iterable[PushedModule | UnchangedModule]) -> None:
@@ -136,6 +171,26 @@ def _parse_module(tree: Any) -> PushedModule:
         source_map=source_map if isinstance(source_map, str) else "",
         environment=_environment(tree, path),
     )
+
+
+def _parse_component(tree: Any) -> PushedComponent:
+    definition = _optional_module(_member(tree, "definition", dict), APP_PATH)
+    assert definition is not None, "a member was required"
+    modules = _list(tree.get("functions"), "functions")
+    return PushedComponent(
+        definition_path=_member(tree, "definitionPath", str),
+        definition=definition,
+        dependencies=_texts(tree, "dependencies"),
+        schema=_optional_module(tree.get("schema"), SCHEMA_PATH),
+        modules=tuple(_parse_module(module) for module in modules),
+    )
+
+
+def _texts(tree: dict[str, Any], name: str) -> tuple[str, ...]:
+    found = _list(tree.get(name), name)
+    if not all(isinstance(each, str) for each in found):
+        raise errors.bad_push_body(f"`{name}` must be a list of strings")
+    return tuple(found)
 
 
 def _parse_unchanged(tree: Any) -> UnchangedModule:

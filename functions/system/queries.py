@@ -1,8 +1,8 @@
 """What the CLI and the dashboard subscribe to: `_system/...` functions over a Transaction (spec 02 17, 21).
 
 They read through the same read sets as user functions, so they are live: the CLI has no polling to fall
-back on. Values are Convex values: a number is a float. Only the app exists, so a `componentId` argument is
-not looked at.
+back on. Values are Convex values: a number is a float. The transaction is in the component that is asked
+about (`operation.enter_asked_component`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from functions.catalog import BACKFILLING, ENABLED, Catalog, Module, Table
+from functions.components import ACTIVE, UNMOUNTED, Component
 from functions.pages import PageRequest, read_page
 from functions.query import plan_query
 from functions.scheduled_jobs import JOBS
@@ -197,10 +198,25 @@ def site_url(_transaction: Transaction, _args: Args, context: SystemContext) -> 
     return context.site_origin
 
 
-def components(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
-    """The root alone; its id is the empty path."""
-    root: dict[str, Any] = {"id": "", "name": None, "path": "", "args": {}, "httpPrefix": None}
-    return [{**root, "state": "active"}]
+def components(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    """The app, whose id is the empty path, and what is installed below it."""
+    found = sorted((catalog.component for catalog in transaction.catalog.everywhere()), key=_component_path)
+    return [_shown_component(component) for component in found]
+
+
+def _component_path(component: Component) -> str:
+    return component.path
+
+
+def _shown_component(component: Component) -> dict[str, Any]:
+    return {
+        "id": component.namespace or "",
+        "name": component.path.rpartition("/")[2] or None,
+        "path": component.path,
+        "args": {},
+        "httpPrefix": component.http_prefix,
+        "state": ACTIVE if component.is_mounted else UNMOUNTED,
+    }
 
 
 def deployment_state(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:

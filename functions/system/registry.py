@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from functions.system import dashboard, environment, exports, files, imports, jobs, push, queries
-from functions.system.forecast import evaluate_schema, prepare_schema
+from functions.system import (
+    dashboard,
+    environment,
+    exports,
+    files,
+    imports,
+    jobs,
+    push,
+    push_activation,
+    queries,
+)
+from functions.system.forecast import evaluate_schemas, prepare_schemas
 from functions.system.operation import Operation, SystemContext, SystemFunction
 from functions.transaction import Transaction
 
@@ -19,11 +29,11 @@ def _canonical_urls(
 
 OPERATIONS: dict[str, Operation] = {
     "get_config_hashes": Operation(push.get_config_hashes),
-    "evaluate_schema": Operation(evaluate_schema, prepare_schema, is_slow=True),
+    "evaluate_schema": Operation(evaluate_schemas, prepare_schemas, is_slow=True),
     "evaluate_push": Operation(push.evaluate_push, push.prepare_push, is_slow=True),
     "start_push": Operation(push.start_push, push.prepare_push, is_slow=True),
     "wait_for_schema": Operation(push.wait_for_schema),
-    "finish_push": Operation(push.finish_push),
+    "finish_push": Operation(push_activation.finish_push),
     "report_push_completed": Operation(push.report_push_completed),
     "update_environment_variables": Operation(
         environment.update_environment_variables, environment.prepare_update, is_slow=True

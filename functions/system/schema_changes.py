@@ -250,7 +250,10 @@ def submit_schema(transaction: Transaction, schema: Schema | None) -> str | None
         return None
     if catalog.schema is not None and catalog.schema.to_json() == text:
         return catalog.schema_row_id
-    return transaction.insert("_schemas", {"state": {"state": SchemaState.PENDING.value}, "schema": text})
+    row: dict[str, Any] = {"state": {"state": SchemaState.PENDING.value}, "schema": text}
+    if transaction.component.namespace is not None:
+        row["component"] = transaction.component.namespace
+    return transaction.insert("_schemas", row)
 
 
 def activate_schema(transaction: Transaction, schema_id: str | None) -> None:

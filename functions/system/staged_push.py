@@ -6,15 +6,15 @@ the client's hands. At most one push is staged: a new one takes the place of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from functions.schema import Schema, parse_schema
-from functions.system.app_definition import Definition
 from functions.system.auth_config import AuthInfo
+from functions.system.component_definitions import Definition
 from functions.system.modules import StagedModule, delete_sources
 from functions.transaction import Transaction
 from log import values
@@ -23,8 +23,65 @@ PUSH_ID = "pushId"
 
 
 @dataclass(frozen=True, slots=True)
+class StagedDefinition:
+    """The code of the app, or of a component: what all its instances have."""
+
+    definition: Definition
+    modules: tuple[StagedModule, ...]
+    schema_text: str | None
+
+    @property
+    def schema(self) -> Schema | None:
+        return parse_schema(self.schema_text) if self.schema_text is not None else None
+
+    def to_tree(self) -> dict[str, Any]:
+        modules = [module.to_fields() for module in self.modules]
+        return {"definition": self.definition, "modules": modules, "schema": self.schema_text}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> StagedDefinition:
+        modules = tuple(StagedModule.from_fields(fields) for fields in tree["modules"])
+        return cls(tree["definition"], modules, tree["schema"])
+
+
+@dataclass(frozen=True, slots=True)
+class StagedInstance:
+    """One component, or the app. `schema_id` is the `_schemas` row that must become valid; `bindings` are
+    kept as its row keeps them (functions/components.py)."""
+
+    path: str
+    definition_path: str
+    bindings: list[dict[str, str | None]]
+    http_prefix: str | None
+    schema_id: str | None
+    index_diff: dict[str, Any]
+
+    def to_tree(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "definitionPath": self.definition_path,
+            "bindings": self.bindings,
+            "httpPrefix": self.http_prefix,
+            "schemaId": self.schema_id,
+            "indexDiff": self.index_diff,
+        }
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> StagedInstance:
+        return cls(
+            path=tree["path"],
+            definition_path=tree["definitionPath"],
+            bindings=tree["bindings"],
+            http_prefix=tree["httpPrefix"],
+            schema_id=tree["schemaId"],
+            index_diff=tree["indexDiff"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class StagedPush:
-    """What finish_push will apply. `schema_id` is the `_schemas` row that must become valid."""
+    """What finish_push will apply. `instances` begins with the app and has parents first; `definitions` is by
+    definition path, "" is the app's."""
 
     is_dry_run: bool
     is_for_codegen: bool
@@ -32,16 +89,13 @@ class StagedPush:
     server_version: str
     import_seed: bytes
     import_ts: int
-    definition: Definition
     auth: list[AuthInfo]
-    modules: tuple[StagedModule, ...]
-    schema_id: str | None
-    schema_text: str | None
-    index_diff: dict[str, Any]
+    definitions: dict[str, StagedDefinition]
+    instances: tuple[StagedInstance, ...]
 
     @property
-    def schema(self) -> Schema | None:
-        return parse_schema(self.schema_text) if self.schema_text is not None else None
+    def app(self) -> StagedDefinition:
+        return self.definitions[""]
 
     @property
     def builds_indexes(self) -> bool:
@@ -50,7 +104,7 @@ class StagedPush:
 
     @property
     def hashes(self) -> frozenset[str]:
-        return frozenset(module.sha256 for module in self.modules)
+        return frozenset(module.sha256 for each in self.definitions.values() for module in each.modules)
 
     def to_text(self) -> str:
         tree = {
@@ -60,12 +114,9 @@ class StagedPush:
             "serverVersion": self.server_version,
             "importSeed": self.import_seed.hex(),
             "importTs": self.import_ts,
-            "definition": self.definition,
             "auth": self.auth,
-            "modules": [module.to_fields() for module in self.modules],
-            "schemaId": self.schema_id,
-            "schema": self.schema_text,
-            "indexDiff": self.index_diff,
+            "definitions": {path: each.to_tree() for path, each in self.definitions.items()},
+            "instances": [each.to_tree() for each in self.instances],
         }
         return orjson.dumps(tree).decode()
 
@@ -79,12 +130,11 @@ class StagedPush:
             server_version=tree["serverVersion"],
             import_seed=bytes.fromhex(tree["importSeed"]),
             import_ts=tree["importTs"],
-            definition=tree["definition"],
             auth=tree["auth"],
-            modules=tuple(StagedModule.from_fields(fields) for fields in tree["modules"]),
-            schema_id=tree["schemaId"],
-            schema_text=tree["schema"],
-            index_diff=tree["indexDiff"],
+            definitions={
+                path: StagedDefinition.from_tree(each) for path, each in tree["definitions"].items()
+            },
+            instances=tuple(StagedInstance.from_tree(each) for each in tree["instances"]),
         )
 
 
@@ -109,9 +159,17 @@ def find_push(transaction: Transaction, echoed: Any) -> tuple[str, StagedPush] |
 def drop_pushes(transaction: Transaction, kept_hashes: Iterable[str]) -> None:
     """Forget every staged push, and the module texts that only they named."""
     table = transaction.catalog.tables["_pushes"]
-    active = {module.sha256 for module in transaction.catalog.modules.values()}
+    active = {module.sha256 for module in transaction.catalog.every_module()}
     orphaned: set[str] = set()
     for row in transaction.all_documents(table):
-        orphaned |= StagedPush.from_text(row["content"]).hashes
+        orphaned |= _hashes_of(row["content"])
         transaction.delete(table, row["_id"])
     delete_sources(transaction, orphaned - active - set(kept_hashes))
+
+
+def _hashes_of(text: str) -> frozenset[str]:
+    """Of a stored push; one that an older version left behind names its modules at the top."""
+    tree = orjson.loads(text)
+    if "definitions" in tree:
+        return StagedPush.from_text(text).hashes
+    return frozenset(module["sha256"] for module in tree["modules"])

@@ -94,6 +94,8 @@ VIRTUAL_NAME_BY_NUMBER = {
 CATALOG_TABLE_NAMES = (
     "_tables",
     "_index",
+    "_components",
+    "_component_definitions",
     "_udf_config",
     "_auth",
     "_modules",

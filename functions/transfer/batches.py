@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from functions.components import APP_PATH
 from functions.system import transfer_errors as errors
 from functions.system.files import is_uuid
 from functions.transfer.rows import Row
@@ -49,6 +50,7 @@ def file_rows(rows: Iterator[Row], upload: Upload, blobs: BlobStore) -> Iterator
         document = {
             "_id": file_id,
             "storageId": _storage_id(shown),
+            "owner": APP_PATH,
             "storageKey": blob.key,
             "sha256": blob.sha256,
             "size": blob.size_bytes,

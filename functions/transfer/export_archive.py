@@ -18,6 +18,7 @@ from typing import IO, Protocol, cast
 import orjson
 
 from functions.catalog import Catalog, Table
+from functions.components import APP, is_owned_by
 from functions.snapshot import Row, SnapshotReader
 from functions.system import files
 from functions.transfer import zip_layout
@@ -72,10 +73,9 @@ def _add_files(
 ) -> None:
     tell("Exporting _storage")
     with archive.entry(zip_layout.documents_path(zip_layout.STORAGE)) as entry:
-        for row in _rows(snapshot, table, tell):
-            entry.write(_file_line(_file_of(row)) + b"\n")
-    for row in _rows(snapshot, table, tell):
-        file = _file_of(row)
+        for file in _files_of_app(snapshot, table, tell):
+            entry.write(_file_line(file) + b"\n")
+    for file in _files_of_app(snapshot, table, tell):
         with (
             contextlib.closing(blobs.open(file["storageKey"])) as opened,
             archive.entry(zip_layout.file_path(file["_id"], file["contentType"])) as entry,
@@ -85,8 +85,12 @@ def _add_files(
                 tell("Exporting _storage")
 
 
-def _file_of(row: Row) -> files.FileRow:
-    return cast(files.FileRow, values.loads_canonical(row.document))
+def _files_of_app(snapshot: SnapshotReader, table: Table, tell: Tell) -> Iterator[files.FileRow]:
+    """Those of components are not exported."""
+    for row in _rows(snapshot, table, tell):
+        file = cast(files.FileRow, values.loads_canonical(row.document))
+        if is_owned_by(APP, file):
+            yield file
 
 
 def _file_line(file: files.FileRow) -> bytes:

@@ -20,7 +20,6 @@ import re
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
@@ -78,7 +77,7 @@ class FileRoutes:
     # --- upload -------------------------------------------------------------------------------------
 
     async def _upload(self, request: HttpRequest, receive: Receive, send: Send) -> None:
-        self._check_token(_parameter(request, "token"))
+        component_id = self._component_of_token(_parameter(request, "token"))
         content_type = check_content_type(request.header(b"content-type"))
         digest = parse_digest(request.header(b"digest"))
         if int(request.header(b"content-length") or 0) > FILE_BYTES_MAX:
@@ -86,6 +85,7 @@ class FileRoutes:
         blob = await receive_blob(self._blobs, receive, FILE_BYTES_MAX, digest)
         row = {
             "storageId": str(uuid.uuid4()),
+            "component": component_id,
             "storageKey": blob.key,
             "sha256": blob.sha256.hex(),
             "size": blob.size_bytes,
@@ -94,16 +94,19 @@ class FileRoutes:
         answer = await self._core.backend.admin("store_file", orjson.dumps(row), SYSTEM)
         await http.answer(send, 200, answer, [http.JSON])
 
-    def _check_token(self, token: str | None) -> None:
+    def _component_of_token(self, token: str | None) -> str:
+        """Whose files a valid token lets upload."""
         if token is None:
             raise errors.bad_query_args("The address lacks the `token` of an upload URL.")
-        match check_upload_token(self._core.settings.instance_secret, token, time.time()):
+        verdict, component_id = check_upload_token(self._core.settings.instance_secret, token, time.time())
+        match verdict:
             case UploadToken.UNREADABLE:
                 raise file_errors.unreadable_upload_token()
             case UploadToken.FOREIGN:
                 raise file_errors.foreign_upload_token()
             case UploadToken.EXPIRED:
                 raise file_errors.upload_token_expired()
+        return component_id
 
     # --- download -----------------------------------------------------------------------------------
 
@@ -130,10 +133,9 @@ class FileRoutes:
         storage_id = request.path.removeprefix(_PREFIX)
         if not _UUID.fullmatch(storage_id.lower()):
             raise file_errors.invalid_storage_path(storage_id)
-        body = orjson.dumps({"storageId": storage_id.lower()})
-        found: dict[str, Any] | None = None
-        if not _parameter(request, "component"):  # there are no files of components yet
-            found = orjson.loads(await self._core.backend.admin("locate_file", body, SYSTEM))
+        component_id = _parameter(request, "component") or ""
+        body = orjson.dumps({"storageId": storage_id.lower(), "component": component_id})
+        found = orjson.loads(await self._core.backend.admin("locate_file", body, SYSTEM))
         if found is None:
             raise file_errors.file_not_found(storage_id)
         sha256 = bytes.fromhex(found["sha256"])

@@ -27,7 +27,7 @@ def inline_query_routes(core: GatewayCore) -> Blueprint:
         fields, identity = await read_admin_body(core)
         source = _source(fields.get("bundle"))
         if fields.get("componentId"):
-            raise errors.not_supported_yet("Calling component functions")
+            raise errors.not_supported_yet("Inline queries in a component")
         output = parse_format(fields.get("format"), asked.client)
         call = FunctionCall(
             path=_INLINE_PATH,

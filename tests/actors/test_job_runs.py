@@ -12,6 +12,7 @@ from actors.job_runs import run_job
 from functions import scheduled_jobs
 from functions.call_checks import Invocation
 from functions.determinism import CallClock
+from functions.function_address import FunctionAddress
 from functions.invocation import RunOutcome
 from functions.outcome import refusal
 from functions.path import parse_function_path
@@ -43,7 +44,8 @@ def run_once(function: Function) -> tuple[Deployment, str, Any]:
     database = deployment.database
 
     def schedule(transaction: Transaction) -> str:
-        return scheduled_jobs.schedule(transaction, parse_function_path("m:f"), {}, transaction.now_ns / 1e9)
+        callee = FunctionAddress("", parse_function_path("m:f"))
+        return scheduled_jobs.schedule(transaction, callee, {}, transaction.now_ns / 1e9)
 
     job_id = database.transact(schedule)
     transaction = database.begin()

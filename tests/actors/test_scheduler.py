@@ -13,6 +13,7 @@ import pytest
 from actors.runtime import ConnectionLost
 from actors.scheduler import Scheduler
 from functions import scheduled_jobs
+from functions.function_address import FunctionAddress
 from functions.path import parse_function_path
 from functions.system.tables import SYSTEM_TABLE_BY_NAME, tablet_id_of
 from functions.transaction import Transaction
@@ -62,7 +63,7 @@ class Queue:
     def add(self, in_ms: float) -> str:
         def change(transaction: Transaction) -> str:
             at_seconds = self.now_ns() / 1e9 + in_ms / 1e3
-            return scheduled_jobs.schedule(transaction, PATH, {}, at_seconds)
+            return scheduled_jobs.schedule(transaction, FunctionAddress("", PATH), {}, at_seconds)
 
         return self.transact(change)
 

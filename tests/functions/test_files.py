@@ -230,20 +230,27 @@ def test_an_upload_url_is_good_for_an_hour_and_equal_for_equal_times(files: File
     urls = {files.call("storageGenerateUploadUrl") for _ in range(2)}
     prefix = f"{ORIGIN}/api/storage/upload?token="
     (token,) = (url.removeprefix(prefix) for url in urls)
-    assert check_upload_token(SECRET, token, now_seconds + 3_599) is UploadToken.VALID
-    assert check_upload_token(SECRET, token, now_seconds + 3_601) is UploadToken.EXPIRED
+    assert check_upload_token(SECRET, token, now_seconds + 3_599)[0] is UploadToken.VALID
+    assert check_upload_token(SECRET, token, now_seconds + 3_601)[0] is UploadToken.EXPIRED
 
 
 def test_every_changed_character_of_a_token_is_noticed() -> None:
     token = issue_upload_token(SECRET, 1_000)
-    assert check_upload_token(SECRET, token, 999.9) is UploadToken.VALID
-    assert check_upload_token(SECRET, token, 1_000) is UploadToken.EXPIRED
-    assert check_upload_token(b"o" * 32, token, 0) is UploadToken.FOREIGN
+    assert check_upload_token(SECRET, token, 999.9)[0] is UploadToken.VALID
+    assert check_upload_token(SECRET, token, 1_000)[0] is UploadToken.EXPIRED
+    assert check_upload_token(b"o" * 32, token, 0)[0] is UploadToken.FOREIGN
     for position, character in enumerate(token[:-1]):  # of the last character two bits are padding
         changed = token[:position] + ("A" if character != "A" else "B") + token[position + 1 :]
-        assert check_upload_token(SECRET, changed, 0) is not UploadToken.VALID, position
-    for text in ("", "x", "ü", token[:-2], token + "AAAA", token[:-1] + "!", "=" * 55):
-        assert check_upload_token(SECRET, text, 0) is UploadToken.UNREADABLE, text
+        assert check_upload_token(SECRET, changed, 0)[0] is not UploadToken.VALID, position
+    assert check_upload_token(SECRET, token + "AAAA", 0)[0] is UploadToken.FOREIGN
+    for text in ("", "x", "ü", token[:-2], token[:-1] + "!", "=" * 55):
+        assert check_upload_token(SECRET, text, 0)[0] is UploadToken.UNREADABLE, text
+
+
+def test_a_token_names_the_component_whose_files_are_uploaded() -> None:
+    token = issue_upload_token(SECRET, 1_000, "a component")
+    assert check_upload_token(SECRET, token, 0) == (UploadToken.VALID, "a component")
+    assert check_upload_token(SECRET, issue_upload_token(SECRET, 1_000), 0) == (UploadToken.VALID, "")
 
 
 # --- the gateway's operations --------------------------------------------------------------------------
@@ -251,7 +258,7 @@ def test_every_changed_character_of_a_token_is_noticed() -> None:
 
 def row_of(content: bytes, storage_id: str) -> dict[str, Any]:
     digest = hashlib.sha256(content).hexdigest()
-    row = {"storageId": storage_id, "storageKey": digest, "sha256": digest}
+    row = {"storageId": storage_id, "component": "", "storageKey": digest, "sha256": digest}
     return {**row, "size": len(content), "contentType": None}
 
 
@@ -259,9 +266,9 @@ def test_a_row_that_is_asked_for_twice_is_one_file(files: Files) -> None:
     row = row_of(HELLO, str(uuid.uuid4()))
     answers = [files.deployment.operate("store_file", row) for _ in range(2)]
     assert answers[0] == answers[1] and len(files.query_all()) == 1
-    found = files.deployment.operate("locate_file", {"storageId": row["storageId"]})
+    found = files.deployment.operate("locate_file", {"storageId": row["storageId"], "component": ""})
     assert found == {name: row[name] for name in ("storageKey", "sha256", "size", "contentType")}
-    assert files.deployment.operate("locate_file", {"storageId": str(uuid.uuid4())}) is None
+    assert files.deployment.operate("locate_file", {"storageId": str(uuid.uuid4()), "component": ""}) is None
 
 
 # --- collection ----------------------------------------------------------------------------------------

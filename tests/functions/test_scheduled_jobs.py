@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from functions import scheduled_jobs
+from functions.function_address import FunctionAddress
 from functions.path import parse_function_path
 from functions.query import QueryStream, plan_query
 from functions.transaction import Transaction
@@ -34,7 +35,9 @@ def in_one(deployment: Deployment, run: Any) -> Any:
 def schedule(deployment: Deployment, in_seconds: float = 0.0, arguments: Any = None, path: Any = PATH) -> str:
     def run(transaction: Transaction) -> str:
         at_seconds = transaction.now_ns / 1e9 + in_seconds
-        return scheduled_jobs.schedule(transaction, path, arguments or {"n": 1.0}, at_seconds)
+        return scheduled_jobs.schedule(
+            transaction, FunctionAddress("", path), arguments or {"n": 1.0}, at_seconds
+        )
 
     return in_one(deployment, run)
 
@@ -91,7 +94,7 @@ def test_what_does_not_exist_is_refused(deployment: Deployment, path: str, text:
 def test_one_transaction_schedules_a_thousand_functions_and_no_more(deployment: Deployment) -> None:
     def run(transaction: Transaction, count: int) -> None:
         for _ in range(count):
-            scheduled_jobs.schedule(transaction, PATH, {}, transaction.now_ns / 1e9)
+            scheduled_jobs.schedule(transaction, FunctionAddress("", PATH), {}, transaction.now_ns / 1e9)
 
     in_one(deployment, lambda tx: run(tx, limits.TRANSACTION_FUNCTIONS_SCHEDULED_MAX))
     with pytest.raises(BackendError, match=r"Too many functions scheduled by this mutation \(limit: 1000\)"):
@@ -103,7 +106,10 @@ def test_arguments_of_all_jobs_of_a_transaction_are_limited_together(deployment:
     with pytest.raises(BackendError, match="Too large total size of the arguments"):
         in_one(
             deployment,
-            lambda tx: [scheduled_jobs.schedule(tx, PATH, half, tx.now_ns / 1e9) for _ in range(2)],
+            lambda tx: [
+                scheduled_jobs.schedule(tx, FunctionAddress("", PATH), half, tx.now_ns / 1e9)
+                for _ in range(2)
+            ],
         )
 
 

@@ -32,6 +32,7 @@ def test_an_upload_becomes_a_durable_blob_and_then_a_row(tmp_path: Path) -> None
         sha256 = hashlib.sha256(HELLO).hexdigest()
         assert row == {
             "storageId": row["storageId"],
+            "component": "",
             "storageKey": sha256,
             "sha256": sha256,
             "size": len(HELLO),

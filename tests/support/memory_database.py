@@ -96,12 +96,20 @@ class MemoryDatabase:
     # --- maintenance --------------------------------------------------------------------------------
 
     def maintain(self) -> None:
-        """Fill every Backfilling index and settle a pending schema."""
-        for table in self.catalog.tables.values():
+        """Fill every Backfilling index and settle the pending schemas."""
+        for table in self.catalog.every_table():
             for index in table.indexes:
                 if index.state == BACKFILLING:
                     self._fill(table, index)
-        self.transact(self._settle_schema)
+        for catalog in self.catalog.everywhere():
+            self._settle_schema_of(catalog.component.path)
+
+    def _settle_schema_of(self, component: str) -> None:
+        def settle(transaction: Transaction) -> None:
+            transaction.enter_component(component)
+            self._settle_schema(transaction)
+
+        self.transact(settle)
 
     def _fill(self, table: Table, index: Index) -> None:
         snapshot = self.view.snapshot(self.view.applied_ts)

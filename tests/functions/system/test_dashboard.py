@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from functions import scheduled_jobs
+from functions.function_address import FunctionAddress
 from functions.path import parse_function_path
 from functions.system.files import insert_file
 from log.blob_store import StoredBlob
@@ -37,7 +38,9 @@ def schedule(deployment: Deployment, path: str, in_seconds: float) -> str:
     at_seconds = deployment.database.now_ns / 1e9 + in_seconds
 
     def work(transaction: Any) -> str:
-        return scheduled_jobs.schedule(transaction, parse_function_path(path), {}, at_seconds)
+        return scheduled_jobs.schedule(
+            transaction, FunctionAddress("", parse_function_path(path)), {}, at_seconds
+        )
 
     return deployment.database.transact(work)
 

@@ -214,7 +214,7 @@ def test_an_optional_variable_need_not_be_set_but_must_match(deployment: Deploym
         (app_module(definitionType={"type": "childComponent"}), "InvalidDefinition"),
         (app_module(envVars=[declared({"type": "number"})]), "InvalidEnvVarDeclaration"),
         (app_module(envVars=[declared({"type": "riddle"})]), "InvalidEnvVarDeclaration"),
-        (app_module(childComponents=[{"name": "c", "path": "c"}]), "NotSupportedYet"),
+        (app_module(childComponents=[{"name": "c", "path": "c"}]), "TypecheckError"),
     ],
 )
 def test_an_app_config_that_cannot_be_used_is_refused(deployment: Deployment, app: Any, code: str) -> None:
@@ -222,10 +222,6 @@ def test_an_app_config_that_cannot_be_used_is_refused(deployment: Deployment, ap
 
 
 # --- refusals of requests ------------------------------------------------------------------------------
-
-
-def test_components_are_refused_by_name(deployment: Deployment) -> None:
-    assert "Components" in start_refusal(deployment, componentDefinitions=[{}]).message
 
 
 def test_a_message_that_is_too_long_is_refused(deployment: Deployment) -> None:

@@ -92,12 +92,36 @@ def test_paths_that_no_function_could_have_are_refused(path: str) -> None:
     assert refusal_of(push_body({**M, "path": path})).code == "BadConvexFunctionIdentifier"
 
 
-@pytest.mark.parametrize("rest", [{"componentDefinitions": [{}]}, {}])
-def test_components_are_refused(rest: dict[str, Any]) -> None:
-    body = push_body(**rest)
-    if not rest:
-        body["appDefinition"]["dependencies"] = ["../node_modules/c"]
-    assert refusal_of(body).code == "NotSupportedYet"
+def component(path: str, *modules: Any, dependencies: tuple[str, ...] = ()) -> dict[str, Any]:
+    definition = module("convex.config.js", "export default 1;")
+    rest = {"dependencies": list(dependencies), "schema": None, "functions": list(modules)}
+    return {"definitionPath": path, "definition": definition, **rest, "udfServerVersion": "1.48.0"}
+
+
+def test_a_component_brings_its_own_modules() -> None:
+    body = push_body(M, componentDefinitions=[component("c", M, dependencies=("d",)), component("d")])
+    first, second = parse_push(body).components
+    assert (first.definition_path, first.dependencies, [each.path for each in first.modules]) == (
+        "c",
+        ("d",),
+        [M["path"]],
+    )
+    assert (second.modules, second.schema) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("components", "code"),
+    [
+        ([{}], "BadJsonBody"),
+        ([component("c"), component("c")], "BadJsonBody"),
+        ([component("c", dependencies=("d",))], "BadJsonBody"),
+        ([component("")], "BadJsonBody"),
+        ([component("c", M, M)], "BadJsonBody"),
+        ([component("c", {**M, "environment": "node"})], "NodeActionsNotSupported"),
+    ],
+)
+def test_a_component_that_cannot_be_read_is_refused(components: list[Any], code: str) -> None:
+    assert refusal_of(push_body(M, componentDefinitions=components)).code == code
 
 
 def test_function_files_are_counted_without_shared_chunks() -> None:

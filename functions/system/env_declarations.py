@@ -1,7 +1,4 @@
-"""The app's `convex.config.js`: which environment variables it declares (spec 02 9.6, 11).
-
-Child components are not built: a definition that mounts one is refused.
-"""
+"""The environment variables that a `convex.config.js` declares: an app's, a component's (spec 02 9.6, 11)."""
 
 from __future__ import annotations
 
@@ -13,10 +10,8 @@ import orjson
 
 from functions.catalog import Catalog
 from functions.system import errors
-from functions.system.analysis import EvaluationFailed, Evaluator
-from functions.system.push_request import PushedModule
 from functions.validators import Literal, Scalar, Union, Validator, parse_validator
-from log.errors import BackendError, not_supported_yet
+from log.errors import BackendError
 
 Definition = dict[str, Any]
 """ComponentDefinition of spec 02 7, without child components."""
@@ -29,37 +24,6 @@ class EnvDeclaration:
     name: str
     validator: Validator
     is_optional: bool
-
-
-def default_definition() -> Definition:
-    """What an app without `convex.config.ts` is."""
-    return {
-        "path": "",
-        "definitionType": {"type": "app"},
-        "childComponents": [],
-        "httpMounts": {},
-        "exports": {"type": "branch", "branch": []},
-    }
-
-
-def evaluate_definition(evaluator: Evaluator, module: PushedModule | None) -> Definition:
-    """The root definition a push declares, its env declarations checked."""
-    if module is None:
-        return default_definition()
-    try:
-        exported = orjson.loads(evaluator.default_export(module, "app"))
-    except EvaluationFailed as failure:
-        is_shape = failure.message.startswith("The default export of")
-        code = "InvalidDefinition" if is_shape else "InvalidConvexConfig"
-        raise errors.invalid_app_config(code, failure.text) from None
-    if not isinstance(exported, dict) or (exported.get("definitionType") or {}).get("type") != "app":
-        text = "The default export of `convex.config.ts` in your app has an invalid value (it is no app)."
-        raise errors.invalid_app_config("InvalidDefinition", text)
-    if exported.get("childComponents") or exported.get("httpMounts"):
-        raise not_supported_yet("Components")
-    definition = {**default_definition(), **exported, "path": ""}
-    env_declarations(definition)
-    return definition
 
 
 def env_declarations(definition: Definition) -> list[EnvDeclaration]:

@@ -1,0 +1,44 @@
+"""A document as a transaction wrote it, beside what the snapshot holds: what overlays and commits say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from functions.catalog import Table
+from functions.snapshot import Row
+from log.keys import index_key
+from log.record import KeyWrite
+
+
+@dataclass(slots=True)
+class Written:
+    """A document this transaction wrote. `original` is what the snapshot holds, None = nothing."""
+
+    table: Table
+    original: Row | None
+    original_keys: tuple[bytes, ...]  # by position in table.indexes; () when original is None
+    document: dict[str, Any] | None
+    encoded: bytes | None
+    size_bytes: int
+    keys: tuple[bytes, ...]  # () when deleted
+
+
+def keys_of(table: Table, document: dict[str, Any], document_id: str) -> tuple[bytes, ...]:
+    return tuple(index_key(index.fields, document, document_id) for index in table.indexes)
+
+
+def row_of(written: Written, key: bytes) -> Row:
+    assert written.encoded is not None
+    return Row(key, 0, written.size_bytes, written.encoded)
+
+
+def key_writes(written: Written) -> tuple[KeyWrite, ...]:
+    return tuple(
+        (
+            index.index_id,
+            written.original_keys[position] if written.original_keys else None,
+            written.keys[position] if written.keys else None,
+        )
+        for position, index in enumerate(written.table.indexes)
+    )

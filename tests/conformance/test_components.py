@@ -1,0 +1,157 @@
+"""Components of a real app: the same one mounted twice, with a child of its own (spec 02 11, spec 03 5.5)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ..support.server import RunningServer
+from .test_replay import call
+from .test_scheduler import count, until
+
+pytestmark = pytest.mark.usefixtures("app")
+
+
+def failure_of(server: RunningServer, kind: str, path: str, args: dict[str, Any]) -> Any:
+    """(message, data) of a call that fails."""
+    body = {"path": path, "args": args, "format": "json"}
+    answer = httpx.post(f"{server.url}/api/{kind}", json=body, timeout=30).json()
+    assert answer["status"] == "error", answer
+    return answer["errorMessage"], answer.get("errorData")
+
+
+def add(server: RunningServer, account: str, amount: float, where: str = "ledger", **more: Any) -> Any:
+    args = {"where": where, "account": account, "amount": amount, **more}
+    return call(server, "mutation", "ledger:add", args)
+
+
+def balance(server: RunningServer, account: str, where: str = "ledger") -> Any:
+    return call(server, "query", "ledger:balance", {"where": where, "account": account})
+
+
+def test_each_instance_has_its_own_tables_and_environment(server: RunningServer) -> None:
+    add(server, "ann", 3)
+    add(server, "ann", 4)
+    add(server, "ann", 50, where="second")
+    assert balance(server, "ann") == {"amount": 7, "currency": "EUR", "note": None}
+    assert balance(server, "ann", where="second") == {"amount": 50, "currency": "CHF", "note": None}
+    assert call(server, "query", "messages:list", {"channel": "ann"}) == []
+
+
+def test_a_component_calls_its_own_child_and_only_that(server: RunningServer) -> None:
+    add(server, "child", 1, where="second")
+    trail: Any = call(server, "query", "ledger:trail", {"where": "second"})
+    assert "child 1" in trail
+    assert "child 1" not in call(server, "query", "ledger:trail", {"where": "ledger"})  # type: ignore[operator]
+    message, _ = failure_of(server, "mutation", "ledger:reaches", {"path": ["audit", "trail", "note"]})
+    assert 'Child component "audit" not found' in message
+
+
+def test_what_is_not_public_is_not_exported(server: RunningServer) -> None:
+    message, _ = failure_of(
+        server, "mutation", "ledger:reaches", {"path": ["ledger", "entries", "addHidden"]}
+    )
+    assert "does not export [entries, addHidden]" in message
+
+
+def test_a_failed_call_leaves_nothing_in_any_component_and_its_caller_goes_on(server: RunningServer) -> None:
+    refused = call(server, "mutation", "ledger:addAndCatch", {"account": "caught", "amount": 9})
+    assert refused == {"code": "REFUSED", "account": "caught"}
+    assert balance(server, "caught")["amount"] == 0
+    assert "caught 9" not in call(server, "query", "ledger:trail", {"where": "ledger"})  # type: ignore[operator]
+    kept: Any = call(server, "query", "messages:list", {"channel": "caught"})
+    assert [message["body"] for message in kept] == ["before"]
+
+
+def test_a_failure_that_nobody_catches_undoes_the_whole_mutation(server: RunningServer) -> None:
+    args = {"where": "ledger", "account": "whole", "amount": 9, "fails": True}
+    message, data = failure_of(server, "mutation", "ledger:add", args)
+    assert data == {"code": "REFUSED", "account": "whole"} and "ConvexError" in message
+    assert balance(server, "whole")["amount"] == 0
+
+
+def test_arguments_are_checked_against_the_components_own_tables(server: RunningServer) -> None:
+    message, _ = failure_of(
+        server, "mutation", "ledger:add", {"where": "ledger", "account": "x", "amount": 1, "more": 1}
+    )
+    assert "ArgumentValidationError" in message
+
+
+def test_pages_are_for_the_app_alone(server: RunningServer) -> None:
+    message, _ = failure_of(server, "query", "ledger:pages", {})
+    assert "paginate() is only supported in the app." in message
+
+
+def test_variables_of_the_app_are_unknown_unless_they_are_bound(server: RunningServer, app: Path) -> None:
+    before: Any = call(server, "query", "ledger:facts", {"where": "ledger"})
+    assert before == {"site": f"{server.site_url}/ledger", "secret": None, "who": None}
+    second: Any = call(server, "query", "ledger:facts", {"where": "second"})
+    assert second["site"] == server.site_url
+    changed = server.cli(app, "env", "set", "LEDGER_NOTE", "bound")
+    assert changed.returncode == 0, changed.stdout
+    assert balance(server, "nobody")["note"] == "bound"
+    assert balance(server, "nobody", where="second")["note"] is None
+    after: Any = call(server, "query", "ledger:facts", {"where": "ledger"})
+    assert after["secret"] is None
+    removed = server.cli(app, "env", "remove", "LEDGER_NOTE")
+    assert removed.returncode == 0, removed.stdout
+
+
+def test_a_job_of_a_component_runs_in_it_and_only_it_sees_the_job(server: RunningServer) -> None:
+    job_id = call(server, "mutation", "ledger:addLater", {"account": "later", "amount": 11})
+    until(lambda: balance(server, "later")["amount"] == 11, "the job runs")
+    seen = call(server, "query", "ledger:job", {"id": job_id})
+    assert seen == {"component": "success", "second": None, "app": None}
+
+
+def test_a_handle_leads_out_of_a_component(server: RunningServer) -> None:
+    call(server, "mutation", "ledger:calledBack", {"name": "called-back"})
+    assert count(server, "called-back") == 1
+
+
+def test_an_action_of_a_component_has_its_files_and_no_user(server: RunningServer) -> None:
+    done: Any = call(server, "action", "ledger:acts", {"account": "acted"})
+    assert (done["text"], done["user"], done["currency"]) == ("of the component", None, "EUR")
+    assert "?component=" in done["url"]
+    assert balance(server, "acted")["amount"] == 5
+    seen = call(server, "query", "ledger:file", {"id": done["stored"]})
+    assert seen == {"component": done["url"], "second": None, "app": None}
+    assert httpx.get(done["url"].partition("?")[0]).status_code == 404
+
+
+def test_requests_below_its_prefix_are_a_components(server: RunningServer) -> None:
+    answer = httpx.post(f"{server.site_url}/ledger/deposit", content="21", timeout=30)
+    assert answer.json() == {"path": "/ledger/deposit", "user": None}
+    assert balance(server, "http")["amount"] == 21
+    assert httpx.post(f"{server.site_url}/deposit", content="21").status_code == 404
+
+
+def test_only_an_admin_calls_a_component_from_outside(server: RunningServer) -> None:
+    body = {
+        "path": "entries:balance",
+        "args": {"account": "ann"},
+        "format": "json",
+        "componentPath": "second",
+    }
+    key = {"Authorization": f"Convex {server.admin_key()}"}
+    answer = httpx.post(f"{server.url}/api/function", json=body, headers=key).json()
+    assert answer["value"]["currency"] == "CHF"
+    assert httpx.post(f"{server.url}/api/query", json=body).json().get("status") != "success"
+    missing = httpx.post(
+        f"{server.url}/api/function", json={**body, "componentPath": "third"}, headers=key
+    ).json()
+    assert "Component path 'third' not found" in missing["errorMessage"]
+
+
+def test_the_cli_reads_and_runs_in_a_component(server: RunningServer, app: Path) -> None:
+    add(server, "cli", 8)
+    shown = server.cli(
+        app, "data", "messages", "--component", "ledger", "--format", "jsonl", "--limit", "9000"
+    )
+    assert '"account": "cli"' in shown.stdout, shown.stdout
+    ran = server.cli(app, "run", "--component", "ledger", "entries:balance", json.dumps({"account": "cli"}))
+    assert '"amount": 8' in ran.stdout, ran.stdout
