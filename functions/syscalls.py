@@ -155,7 +155,7 @@ def _query_cleanup(context: CallContext, args: dict[str, Any]) -> bytes:
 
 def _query_page(context: CallContext, args: dict[str, Any]) -> bytes:
     method = "queryPage"
-    if context.component:
+    if context.component and context.udf_type == "Query":  # a journal is of the app's query alone
         raise errors.no_pages_in_components()
     plan = plan_query(arguments.query(args, method), context.transaction.catalog)
     request = PageRequest(

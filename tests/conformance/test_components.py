@@ -81,7 +81,7 @@ def test_arguments_are_checked_against_the_components_own_tables(server: Running
     assert "ArgumentValidationError" in message
 
 
-def test_pages_are_for_the_app_alone(server: RunningServer) -> None:
+def test_queries_of_a_component_have_no_pages(server: RunningServer) -> None:
     message, _ = failure_of(server, "query", "ledger:pages", {})
     assert "paginate() is only supported in the app." in message
 
@@ -155,3 +155,37 @@ def test_the_cli_reads_and_runs_in_a_component(server: RunningServer, app: Path)
     assert '"account": "cli"' in shown.stdout, shown.stdout
     ran = server.cli(app, "run", "--component", "ledger", "entries:balance", json.dumps({"account": "cli"}))
     assert '"amount": 8' in ran.stdout, ran.stdout
+
+
+# --- components from npm ------------------------------------------------------------------------------
+
+
+def test_the_rate_limiter_limits(server: RunningServer) -> None:
+    tried = call(server, "mutation", "pools:tryOften", {"key": "ann", "name": "tries", "times": 5})
+    assert tried == [True, True, True, False, False]
+    assert call(server, "query", "pools:mayTry", {"key": "ann"}) is False
+    assert call(server, "query", "pools:mayTry", {"key": "bob"}) is True
+    bucket = call(server, "mutation", "pools:tryOften", {"key": "ann", "name": "bucket", "times": 3})
+    assert bucket == [True, True, False]
+
+
+def test_the_aggregate_counts_sums_and_ranks(server: RunningServer) -> None:
+    scores = [float(17 * n % 101) for n in range(40)]
+    call(server, "mutation", "pools:score", {"namespace": "a", "scores": scores})
+    call(server, "mutation", "pools:score", {"namespace": "b", "scores": [1.0, 2.0, 3.0]})
+    found = call(server, "query", "pools:ranking", {"namespace": "a"})
+    expected = {"count": 40, "sum": sum(scores), "max": max(scores), "third": sorted(scores)[2]}
+    assert found == expected
+    small: Any = call(server, "query", "pools:ranking", {"namespace": "b"})
+    assert small["count"] == 3
+
+
+def test_the_workpool_runs_everything_once_and_tells_how_it_ended(server: RunningServer) -> None:
+    def bodies() -> list[str]:
+        found: Any = call(server, "query", "messages:list", {"channel": "pool"})
+        return sorted(message["body"] for message in found)
+
+    call(server, "mutation", "pools:work", {"name": "pool", "times": 4})
+    expected = sorted(["mutation"] * 4 + [f"action {n * n}" for n in range(4)])
+    until(lambda: len(bodies()) >= len(expected), "the pool is done")
+    assert bodies() == expected
