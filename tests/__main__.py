@@ -4,7 +4,8 @@ quick: what needs no server, no Node.js and ends within a minute; all: everythin
 killed many times; sim [first-last]: simulated histories by seed (docs/simulation.md); soak [--minutes 60]
 [--kills 1000]: what only time shows (docs/soak.md).
 
-`all` is two runs at the same time: the tests of real servers mostly wait, the others mostly compute.
+`all` is three runs at the same time: tests of real servers wait for much of their time, so two of them and
+one that computes keep two cores busy.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-SERVERS = ["tests/chaos", "tests/conformance", "tests/cluster/test_postgres_deployment.py"]
+CLIENTS = ["tests/conformance", "tests/cluster/test_postgres_deployment.py"]
+OPERATORS = ["tests/cli", "tests/chaos"]
 QUICK = ["tests/log", "tests/actors", "tests/functions", "tests/properties"]
 QUICK += ["--ignore-glob=*/test_postgres_*.py"]  # they need a server, and maybe a download
 SUITES = {"quick": QUICK, "chaos": ["tests/chaos", "--kills=20"]}
@@ -43,22 +45,44 @@ def main() -> int:
 
 
 def run_all(options: Sequence[str]) -> int:
-    """Both halves; the second one's output follows the first one's."""
-    others = ["tests", *(f"--ignore={path}" for path in SERVERS)]
+    """The first part is shown as it goes; the output of the others follows it."""
+    others = ["tests", *(f"--ignore={path}" for path in (*CLIENTS, *OPERATORS))]
+    parts = {"Clients": CLIENTS, "The CLI, and faults": OPERATORS, "Everything else": others}
     with tempfile.TemporaryDirectory() as folder:
-        said = Path(folder) / "others.txt"
-        with said.open("w") as output:
-            command = [sys.executable, "-m", "pytest", *others, *options]
-            beside = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        runs = [
+            _Part(title, paths, options, Path(folder) / f"{number}.txt" if number else None)
+            for number, (title, paths) in enumerate(parts.items())
+        ]
         try:
-            print("Real servers first, everything else beside it:", flush=True)
-            statuses = [subprocess.call([sys.executable, "-m", "pytest", *SERVERS, *options])]
-            statuses.append(beside.wait())
+            statuses = [run.wait() for run in runs]
         finally:
-            beside.kill()
-            beside.wait()
-        print(f"\nEverything else:\n{said.read_text()}")
+            for run in runs:
+                run.end()
     return max((status for status in statuses if status != NOTHING_SELECTED), default=int(NOTHING_SELECTED))
+
+
+class _Part:
+    """One pytest. `said` is where its output goes until it has ended; None: it is shown at once."""
+
+    def __init__(self, title: str, paths: Sequence[str], options: Sequence[str], said: Path | None) -> None:
+        self._title, self._said = title, said
+        command = [sys.executable, "-m", "pytest", *paths, *options]
+        if said is None:
+            print(f"{title}:", flush=True)
+            self._process = subprocess.Popen(command)
+        else:
+            with said.open("w") as output:
+                self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+    def wait(self) -> int:
+        status = self._process.wait()
+        if self._said is not None:
+            print(f"\n{self._title}:\n{self._said.read_text()}", flush=True)
+        return status
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 if __name__ == "__main__":

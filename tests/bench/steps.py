@@ -22,6 +22,7 @@ import actors.core
 import actors.executor
 import actors.index_shard
 import cluster.local_runtime
+import functions.function_run
 import functions.invocation
 import functions.quickjs
 import functions.sandbox
@@ -53,8 +54,8 @@ STEPS: tuple[tuple[str, Any, str], ...] = (
     ("messages packed and unpacked", cluster.local_runtime, "_copied"),
     ("restore the image", functions.sandbox.Instance, "restore"),
     ("JavaScript", functions.sandbox.RawBinding, "call"),
-    ("host calls: reads and writes", functions.invocation._Run, "async_syscall"),
-    ("host calls: reads and writes", functions.invocation._Run, "syscall"),
+    ("host calls: reads and writes", functions.function_run.FunctionRun, "async_syscall"),
+    ("host calls: reads and writes", functions.function_run.FunctionRun, "syscall"),
     ("around JavaScript: arguments, result", functions.invocation.Runner, "run"),
     ("encode the commit", functions.transaction.Transaction, "commit_body"),
     ("encode the commit", log.record.CommitBody, "encode"),

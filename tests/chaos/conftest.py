@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ..support.server import ROOT, RunningServer, copy_app, needs_npm
+from ..support.server import CONFORMANCE_APP, ROOT, RunningServer, copy_app, needs_npm
 from .operator import end_what_is_left
 
-APP = ROOT / "tests" / "conformance" / "app"
 SILENCE_SECONDS_MAX = 5
 REPORTED_KILLS_MIN = 20
 REPORT_HEAD = """# The last run of `make chaos`
@@ -53,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("TIDELOG_SILENCE_SECONDS_MAX", str(SILENCE_SECONDS_MAX))
             running.start()
-            pushed = running.cli(copy_app(APP, running.folder / "app"), "deploy", "-y")
+            pushed = running.cli(copy_app(CONFORMANCE_APP, running.folder / "app"), "deploy", "-y")
             assert pushed.returncode == 0, pushed.stdout
             yield running
     finally:

@@ -14,9 +14,7 @@ from log.postgres_store import WRITER_NAME, PostgresStore
 
 from ..chaos.operator import end_what_is_left, mutation, query, verify
 from ..support.postgres import PostgresServer
-from ..support.server import ROOT, RunningServer, copy_app, needs_npm
-
-APP = ROOT / "tests" / "conformance" / "app"
+from ..support.server import CONFORMANCE_APP, RunningServer, copy_app, needs_npm
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def test_an_app_whose_log_is_in_postgres_comes_back_from_it_alone(
     server = RunningServer(tmp_path)
     try:
         server.start()
-        pushed = server.cli(copy_app(APP, tmp_path / "app"), "deploy", "-y")
+        pushed = server.cli(copy_app(CONFORMANCE_APP, tmp_path / "app"), "deploy", "-y")
         assert pushed.returncode == 0, pushed.stdout
         assert [mutation(server, "messages:increment", name="here") for _ in range(3)] == [1, 2, 3]
         assert postgres.end_sessions(WRITER_NAME), "the connection breaks"

@@ -11,6 +11,7 @@ import httpx
 import jwt
 import pytest
 
+from ..support.app_calls import call
 from ..support.identity_provider import (
     APPLICATION,
     ISSUER,
@@ -19,9 +20,7 @@ from ..support.identity_provider import (
     public_jwk,
     running_provider,
 )
-from ..support.server import RunningServer, copy_app
-from .conftest import APP
-from .test_replay import call
+from ..support.server import CONFORMANCE_APP, RunningServer, copy_app
 
 SCRIPT = Path(__file__).parent / "auth.mjs"
 CONFIG = f"""
@@ -39,7 +38,7 @@ def provider(
     server: RunningServer, app: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[IdentityProvider]:
     """A provider the deployment trusts while this module runs."""
-    project = copy_app(APP, tmp_path_factory.mktemp("users") / "app")
+    project = copy_app(CONFORMANCE_APP, tmp_path_factory.mktemp("users") / "app")
     (project / "convex" / "auth.config.ts").write_text(CONFIG)
     with running_provider() as running:
         keys = f"data:application/json,{quote(key_set(public_jwk('ES256', 'inline')))}"

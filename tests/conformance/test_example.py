@@ -1,7 +1,8 @@
-"""The example as `make run` runs it: started, used, stopped."""
+"""The example as `make run` runs it: started, used by two browser tabs and over HTTP, stopped by a signal."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,9 +17,12 @@ import pytest
 
 from cluster.processes import processes_mentioning
 
-from ..support.server import ROOT, free_port, needs_npm
+from ..support.debian import need_program
+from ..support.server import NPM, ROOT, free_port, needs_npm
 
 EXAMPLE = ROOT / "docs" / "examples" / "chat"
+BROWSER = Path(__file__).with_name("browser.mjs")
+BROWSER_SECONDS_MAX = 120
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,37 @@ def test_the_page_is_served_with_the_address_of_its_server(example: RunningExamp
     assert example.api in httpx.get(f"{example.page}/main.js").text
 
 
+def test_two_tabs_see_each_other(example: RunningExample) -> None:
+    """First of those that send: the tabs count the rows they see."""
+    chromium = need_program("chromium", "chromium")
+    seen = observe(f"{example.page}/", chromium)
+    assert ["seen by the other tab", 0] in seen and ["seen by the other tab", 1] in seen
+    assert [value for what, value in seen if what == "rows"] == [2, 2]
+    assert not [value for what, value in seen if what == "page error"]
+
+
+def observe(address: str, chromium: str) -> list[list[object]]:
+    done = subprocess.run(
+        ["node", str(BROWSER), address, chromium],
+        env={**os.environ, "NODE_MODULES": str(NPM)},
+        capture_output=True,
+        text=True,
+        timeout=BROWSER_SECONDS_MAX,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [json.loads(line[2:]) for line in done.stdout.splitlines() if line.startswith("> ")]
+
+
 def test_a_sent_message_is_listed_and_counted_under_its_authors_name(example: RunningExample) -> None:
     who, channel = {"token": "t"}, {"channel": "general"}
+    before = call(example, "query", "messages:count", channel)
     call(example, "mutation", "users:setName", {**who, "name": "Ann"})
     call(example, "mutation", "messages:send", {**who, **channel, "body": "hello"})
     first_page = {"numItems": 10, "cursor": None}
     listed = call(example, "query", "messages:list", {**channel, "paginationOpts": first_page})
-    assert [(message["name"], message["body"]) for message in listed["page"]] == [("Ann", "hello")]
-    assert call(example, "query", "messages:count", channel) == 1
+    newest = listed["page"][0]
+    assert (newest["name"], newest["body"]) == ("Ann", "hello")
+    assert call(example, "query", "messages:count", channel) == before + 1
 
 
 def test_an_empty_message_is_refused_and_not_counted(example: RunningExample) -> None:

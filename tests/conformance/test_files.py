@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.processes import memory_bytes
-
+from ..support.app_calls import PeakMemory, call, upload
 from ..support.server import RunningServer
 from .test_clients import values_of
-from .test_replay import call, tidelog
+from .test_replay import tidelog
 
 SCRIPT = Path(__file__).with_name("files.mjs")
 MIB = 1 << 20
@@ -59,14 +57,6 @@ def test_a_file_is_uploaded_looked_at_downloaded_and_deleted(server: RunningServ
     }
 
 
-def upload(server: RunningServer, content: Any) -> str:
-    address: Any = call(server, "mutation", "files:uploadUrl", {})
-    answer = httpx.post(address, content=content, timeout=120)
-    assert answer.status_code == 200, answer.text
-    storage_id: str = answer.json()["storageId"]
-    return storage_id
-
-
 def test_mutations_that_stored_files_are_replayed_without_touching_the_folder(
     server: RunningServer,
 ) -> None:
@@ -76,31 +66,6 @@ def test_mutations_that_stored_files_are_replayed_without_touching_the_folder(
     before = {path: path.stat().st_mtime_ns for path in server.data.files.iterdir()}
     assert "2 of 2 calls identical" in tidelog(server, "replay", "--all", "--last", "2")
     assert {path: path.stat().st_mtime_ns for path in server.data.files.iterdir()} == before
-
-
-class PeakMemory:
-    """The most a process had while this was entered."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid, self._ended = pid, threading.Event()
-        self.first_bytes = self.peak_bytes = memory_bytes(pid)
-
-    def __enter__(self) -> PeakMemory:
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_failure: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._ended.wait(0.02):
-            self.peak_bytes = max(self.peak_bytes, memory_bytes(self._pid))
-
-    @property
-    def growth_bytes(self) -> int:
-        return self.peak_bytes - self.first_bytes
 
 
 def large_content() -> Iterator[bytes]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from ..support.app_calls import count, until
 from ..support.server import RunningServer
-from .test_scheduler import count, until
 
 pytestmark = pytest.mark.usefixtures("app")
 

@@ -13,10 +13,9 @@ import pytest
 
 from cluster.processes import identify
 
+from ..support.app_calls import call, count, until
 from ..support.server import RunningServer
 from .test_clients import observe, values_of
-from .test_replay import call
-from .test_scheduler import count, until
 
 pytestmark = pytest.mark.usefixtures("app")
 

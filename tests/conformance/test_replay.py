@@ -7,8 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
-
+from ..support.app_calls import call
 from ..support.server import RunningServer
 
 
@@ -18,17 +17,6 @@ def tidelog(server: RunningServer, *arguments: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def call(
-    server: RunningServer, kind: str, path: str, args: dict[str, object], key: str | None = None
-) -> object:
-    """As anybody, or with an admin key."""
-    body = {"path": path, "args": args, "format": "json"}
-    headers = {"Authorization": f"Convex {key}"} if key is not None else {}
-    answer = httpx.post(f"{server.url}/api/{kind}", json=body, headers=headers, timeout=30).json()
-    assert answer["status"] == "success", answer
-    return answer["value"]
 
 
 def test_everything_a_real_server_recorded_replays_identically_while_it_runs(

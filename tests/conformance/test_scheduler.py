@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from ..support.app_calls import call, count, until
 from ..support.server import RunningServer
-from .test_replay import call, tidelog
-
-PATIENCE_SECONDS = 60
+from .test_replay import tidelog
 
 pytestmark = pytest.mark.usefixtures("app")
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-def count(server: RunningServer, name: str) -> float:
-    return call(server, "query", "messages:count", {"name": name})  # type: ignore[return-value]
 
 
 def states(server: RunningServer, name: str) -> list[str]:

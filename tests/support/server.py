@@ -26,6 +26,7 @@ from cluster.data_folder import DataFolder
 from cluster.transport import connect
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFORMANCE_APP = ROOT / "tests" / "conformance" / "app"
 NPM = ROOT / "tests" / "npm" / "node_modules"
 LAST_ROLE = "slow-executor"
 READY_SECONDS_MAX = 90

@@ -13,9 +13,8 @@ import httpx
 import orjson
 import pytest
 
+from ..support.app_calls import PeakMemory, call, upload
 from ..support.server import RunningServer
-from .test_files import PeakMemory, upload
-from .test_replay import call
 
 pytestmark = pytest.mark.usefixtures("app")
 

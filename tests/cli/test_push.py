@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ..support.server import RunningServer, copy_app
-from .conftest import APP
-from .test_replay import call
-from .test_scheduler import count, until
+from ..support.app_calls import call, count, until
+from ..support.server import CONFORMANCE_APP, RunningServer, copy_app
 
 SCHEMA_ROW = "counters: defineTable"
 
@@ -18,7 +16,7 @@ SCHEMA_ROW = "counters: defineTable"
 @pytest.fixture
 def scratch(app: Path, tmp_path: Path) -> Path:
     """A copy of the pushed app to change."""
-    return copy_app(APP, tmp_path / "scratch")
+    return copy_app(CONFORMANCE_APP, tmp_path / "scratch")
 
 
 @pytest.fixture
@@ -81,8 +79,8 @@ def test_a_new_index_is_filled_and_served_and_a_removed_one_goes(
     assert added.returncode == 0 and "[+] messages.by_body" in added.stdout, added.stdout
     found = server.cli(scratch, "run", "messages:byBody", '{"body": "body-1"}')
     assert '"body": "body-1"' in found.stdout, found.stdout
-    shutil.copy(APP / "convex" / "schema.ts", scratch / "convex" / "schema.ts")
-    shutil.copy(APP / "convex" / "messages.ts", scratch / "convex" / "messages.ts")
+    shutil.copy(CONFORMANCE_APP / "convex" / "schema.ts", scratch / "convex" / "schema.ts")
+    shutil.copy(CONFORMANCE_APP / "convex" / "messages.ts", scratch / "convex" / "messages.ts")
     removed = server.cli(scratch, "deploy", "-y")
     assert removed.returncode == 0 and "Deleted table indexes" in removed.stdout, removed.stdout
     assert "[-] messages.by_body" in removed.stdout
