@@ -32,6 +32,9 @@ from log.invariant import invariant
 HTTP_PATH, CRONS_PATH = "http.js", "crons.js"
 _UDF_TYPES = {"query": "Query", "mutation": "Mutation", "action": "Action"}
 
+_PURPOSES = {"schema": "schema", "auth": "auth", "app": "functions", "component": "schema"}
+"""How `process.env` behaves for a file evaluated alone: components may not read it, as schemas may not."""
+
 Analysis = dict[str, Any]
 """AnalyzedModule of spec 02 7, as stored and as answered."""
 
@@ -81,8 +84,8 @@ class Evaluator:
     def default_export(
         self, module: PushedModule, kind: str, imports: Mapping[str, bytes] | None = None
     ) -> bytes:
-        """The JSON that a file evaluated alone exports; kind schema, auth or app (spec 02 9.4-9.6). It may
-        import what is given and nothing else."""
+        """The JSON that a file evaluated alone exports; kind schema, auth, app or component (spec 02
+        9.4-9.6). `imports` are all that it can import: sources by path."""
         sources = {module.path: module.source.encode(), **(imports or {})}
         shared = image_request(sources, self.environment, self.udf_config)
         image = self.engine.build_image(
@@ -93,10 +96,10 @@ class Evaluator:
                 import_now_ms=shared.import_now_ms,
                 import_seed=shared.import_seed,
                 clock_allowed=kind == "schema",
-                purpose="functions" if kind == "app" else kind,
+                purpose=_PURPOSES[kind],
             )
         )
-        return self.evaluate(image, module.path, kind, [module])
+        return self.evaluate(image, module.path, "app" if kind == "component" else kind, [module])
 
     def evaluate(self, image: Image, path: str, kind: str, modules: Sequence[PushedModule]) -> bytes:
         """The JSON of one module's default export, or EvaluationFailed."""

@@ -14,7 +14,7 @@ from functions.validators import Literal, Scalar, Union, Validator, parse_valida
 from log.errors import BackendError
 
 Definition = dict[str, Any]
-"""ComponentDefinition of spec 02 7, without child components."""
+"""ComponentDefinition of spec 02 7, of the app or of a component."""
 
 
 @dataclass(frozen=True, slots=True)

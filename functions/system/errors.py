@@ -71,24 +71,11 @@ def modules_too_large(size_bytes: int) -> BackendError:
     )
 
 
-def node_actions_in_component(path: str) -> BackendError:
+def node_actions_not_supported(definition_path: str, module_path: str) -> BackendError:
     return bad_request(
         "NodeActionsNotSupported",
-        f'Node actions are not supported in components. Remove `"use node"` from {path}.',
+        f"Node actions are not supported in components. Remove {module_path} from {definition_path}",
     )
-
-
-def cyclic_components(path: str) -> BackendError:
-    return bad_request("CyclicImport", f"The component {path} depends on itself.")
-
-
-def invalid_export(component: str, path: str) -> BackendError:
-    text = f"The component {component} exports {path} both as a function and as a module."
-    return bad_request("InvalidExport", text)
-
-
-def component_typecheck(text: str) -> BackendError:
-    return bad_request("TypecheckError", text)
 
 
 def push_message_too_long() -> BackendError:
@@ -136,6 +123,76 @@ def invalid_app_config(code: str, text: str) -> BackendError:
 
 def invalid_env_declaration(name: str, fault: str) -> BackendError:
     return bad_request("InvalidEnvVarDeclaration", f'The environment variable declaration "{name}" {fault}.')
+
+
+# --- components (spec 02 7, 9.6, 11) ------------------------------------------------------------------
+
+
+def cyclic_import(definition_paths: list[str]) -> BackendError:
+    """`definition_paths` begins and ends with the same definition."""
+    return bad_request(
+        "CyclicImport", f"Component definitions depend on one another: {' -> '.join(definition_paths)}"
+    )
+
+
+def environment_unsupported(definition_path: str) -> BackendError:
+    return bad_request(
+        "EnvironmentVariablesUnsupported",
+        f"The `convex.config.ts` of component {definition_path} reads `process.env`, "
+        "which only the app's may. Declare the variable with `defineComponent` and let the parent bind it.",
+    )
+
+
+def invalid_export(definition_path: str, export: str) -> BackendError:
+    return bad_request(
+        "InvalidExport",
+        f"Component {definition_path} exports both a function and a folder or module as `{export}`.",
+    )
+
+
+def component_name_invalid(name: str) -> BackendError:
+    return _typecheck_error(
+        f'"{name}" cannot name a component: use letters, digits and underscores, not starting with a digit.'
+    )
+
+
+def component_name_repeated(path: str) -> BackendError:
+    return _typecheck_error(f"Component {path} is used twice. Give one of them another `name`.")
+
+
+def too_many_components() -> BackendError:
+    return _typecheck_error(
+        f"The app uses more than {limits.COMPONENTS_MAX} components, counting components of components."
+    )
+
+
+def components_too_deep(path: str) -> BackendError:
+    return _typecheck_error(
+        f"Component {path} is nested deeper than {limits.COMPONENT_DEPTH_MAX} components."
+    )
+
+
+def component_variable_missing(path: str, name: str) -> BackendError:
+    return _typecheck_error(f"Component {path} is missing required env var {name}")
+
+
+def component_variable_unknown(path: str, name: str) -> BackendError:
+    return _typecheck_error(f"Component {path} has no env var named {name}")
+
+
+def component_variable_mismatch(path: str, name: str, fault: str) -> BackendError:
+    return _typecheck_error(f"Component {path} cannot be given env var {name}: {fault}")
+
+
+def http_mount_invalid(mount: str, fault: str) -> BackendError:
+    return _typecheck_error(f"HTTP mount {mount} is invalid: {fault}")
+
+
+def _typecheck_error(text: str) -> BackendError:
+    return bad_request("TypecheckError", text)
+
+
+# --- auth.config.js -----------------------------------------------------------------------------------
 
 
 def auth_config_missing_variable(text: str) -> BackendError:

@@ -13,7 +13,7 @@ from functions.catalog import BACKFILLING, Catalog, Table
 from functions.components import APP_PATH
 from functions.schema import Schema, TableDefinition
 from functions.system import errors
-from functions.system.analysis import Evaluator
+from functions.system.analysis import Analysis, Evaluator
 from functions.system.component_definitions import evaluate_definitions
 from functions.system.component_tree import every_instance, instance_tree
 from functions.system.operation import SystemContext
@@ -47,7 +47,12 @@ def prepare_schemas(
     files = {APP_PATH: request.schema}
     files.update((component.definition_path, component.schema) for component in request.components)
     schemas = {path: evaluate_schema_file(evaluator, file) for path, file in files.items()}
-    tree = instance_tree(evaluate_definitions(evaluator, request), None)
+    files_of = {component.definition_path: component.modules for component in request.components}
+    analyses: dict[str, dict[str, Analysis]] = {
+        path: {module.path: {} for module in modules} for path, modules in files_of.items()
+    }
+    definitions = evaluate_definitions(evaluator, request)
+    tree = instance_tree(definitions, analyses, requires_variables=False)
     return [
         PushedSchema(instance.path, instance.definition_path, schemas[instance.definition_path])
         for instance in every_instance(tree)

@@ -30,7 +30,6 @@ from functions.system.auth_config import AuthInfo, evaluate_auth
 from functions.system.component_definitions import Definition, evaluate_definitions, with_exports
 from functions.system.component_rows import install
 from functions.system.component_tree import (
-    Binding,
     Instance,
     checked_component,
     every_instance,
@@ -138,6 +137,7 @@ def prepare_push(transaction: Transaction, body: dict[str, Any], context: System
         app=instance_tree(
             {path: each.definition for path, each in definitions.items()},
             {path: each.analyses for path, each in definitions.items()},
+            requires_variables=not request.is_for_codegen,
         ),
         auth=evaluate_auth(evaluator, auth_module),
     )
@@ -147,8 +147,7 @@ def _prepared(
     evaluator: Evaluator, definition: Definition, modules: list[PushedModule], schema: PushedModule | None
 ) -> PreparedDefinition:
     analyses = analyse(evaluator, modules)
-    if definition["definitionType"]["type"] != "app":
-        definition = with_exports(definition, analyses)
+    definition = with_exports(definition, analyses)
     return PreparedDefinition(definition, modules, analyses, evaluate_schema_file(evaluator, schema))
 
 
@@ -210,15 +209,11 @@ def _start_instance(
     return StagedInstance(
         path=instance.path,
         definition_path=instance.definition_path,
-        bindings=[_binding_fields(binding) for binding in instance.environment],
+        bindings=[binding.to_fields() for binding in instance.environment],
         http_prefix=instance.http_prefix,
         schema_id=schema_id,
         index_diff=plan.to_json(),
     )
-
-
-def _binding_fields(binding: Binding) -> dict[str, str | None]:
-    return {"name": binding.name, "value": binding.value, "parentName": binding.parent_name}
 
 
 def _staged(prepared: PreparedPush, instances: list[StagedInstance]) -> StagedPush:

@@ -1,7 +1,8 @@
 """What `start_push` and its relatives are sent, read and checked (spec 02 6).
 
-Promises: a `PushRequest` names every module once, with a path that the module table can hold; what this
-version cannot run (child components, packages that are not bundled) has been refused.
+Promises: a `PushRequest` names every module of a definition once, with a path that the module table can
+hold; every dependency is a pushed definition; what this version cannot run (packages that are not bundled,
+Node.js inside components) has been refused.
 """
 
 from __future__ import annotations
@@ -48,18 +49,19 @@ class UnchangedModule:
 
 @dataclass(frozen=True, slots=True)
 class PushedComponent:
-    """The definition of a component: its own config, and the code that all its instances have."""
+    """A component definition, pushed whole; `definition_path` is an opaque key, never "" (the app's)."""
 
     definition_path: str
     definition: PushedModule
     dependencies: tuple[str, ...]
     schema: PushedModule | None
     modules: tuple[PushedModule, ...]
+    server_version: str
 
 
 @dataclass(frozen=True, slots=True)
 class PushRequest:
-    """A push of the app and of the components it depends on, by definition path."""
+    """A push: the app, and every component definition that it or another definition depends on."""
 
     is_dry_run: bool
     is_for_codegen: bool
@@ -90,7 +92,7 @@ def parse_push(body: dict[str, Any]) -> PushRequest:
             _parse_unchanged(tree)
             for tree in _list(app.get("unchangedModuleHashes"), "unchangedModuleHashes")
         ),
-        dependencies=_texts(app, "dependencies"),
+        dependencies=_parse_dependencies(app),
         components=tuple(
             _parse_component(tree) for tree in _list(body.get("componentDefinitions"), "componentDefinitions")
         ),
@@ -102,21 +104,22 @@ def parse_push(body: dict[str, Any]) -> PushRequest:
 
 
 def _check(request: PushRequest, folder: Any) -> None:
-    _check_modules((*request.changed, *request.unchanged), folder if isinstance(folder, str) else "convex/")
+    modules: tuple[PushedModule | UnchangedModule, ...] = (*request.changed, *request.unchanged)
+    _check_environments(modules)
+    _check_modules(modules, folder if isinstance(folder, str) else "convex/")
     for component in request.components:
-        for module in component.modules:
-            if module.environment == NODE:
-                raise errors.node_actions_in_component(module.path)
-        _check_modules(component.modules, component.definition_path)
+        _check_component(component)
     _check_dependencies(request)
-    pushed = [*request.changed, *(module for each in request.components for module in each.modules)]
-    size_bytes = sum(len(module.source) + len(module.source_map) for module in pushed)
+    sent = [*request.changed]
+    for component in request.components:
+        sent += component.modules
+    size_bytes = sum(len(module.source) + len(module.source_map) for module in sent)
     if size_bytes > limits.PUSH_MODULES_BYTES_MAX:
         raise errors.modules_too_large(size_bytes)
 
 
 def _check_modules(modules: Sequence[PushedModule | UnchangedModule], folder: str) -> None:
-    _check_environments(modules)
+    """The modules of one definition."""
     paths = [module.path for module in modules]
     _check_paths(paths)
     count = sum(not path.startswith("_deps/") for path in paths)
@@ -124,14 +127,24 @@ def _check_modules(modules: Sequence[PushedModule | UnchangedModule], folder: st
         raise errors.too_many_function_files(count, folder)
 
 
+def _check_component(component: PushedComponent) -> None:
+    for module in component.modules:
+        if module.environment == NODE:
+            raise errors.node_actions_not_supported(component.definition_path, module.path)
+    _check_modules(component.modules, component.definition_path)
+
+
 def _check_dependencies(request: PushRequest) -> None:
-    """Every definition comes once, and what one depends on comes with it."""
-    known = [component.definition_path for component in request.components]
-    if len(set(known)) < len(known) or "" in known:
-        raise errors.bad_push_body("two component definitions have the same path")
-    for path in (*request.dependencies, *(path for each in request.components for path in each.dependencies)):
-        if path not in known:
-            raise errors.bad_push_body(f"the component definition {path!r} is missing")
+    """Definitions are named once, and whatever one depends on was pushed (spec 02 6)."""
+    paths: set[str] = set()
+    for component in request.components:
+        if component.definition_path in paths:
+            raise errors.bad_push_body(f"component {component.definition_path!r} appears twice")
+        paths.add(component.definition_path)
+    for dependencies in (request.dependencies, *(each.dependencies for each in request.components)):
+        for path in dependencies:
+            if path not in paths:
+                raise errors.bad_push_body(f"the dependency {path!r} is no pushed component")
 
 
 def _check_environments(modules: Iterable[PushedModule | UnchangedModule]) -> None:
@@ -154,10 +167,34 @@ def _check_paths(paths: Iterable[str]) -> None:
 # --- JSON -------------------------------------------------------------------------------------------
 
 
+def _parse_component(tree: Any) -> PushedComponent:
+    path = _member(tree, "definitionPath", str)
+    if not path:
+        raise errors.bad_push_body("a component's `definitionPath` is empty, which names the app")
+    return PushedComponent(
+        definition_path=path,
+        definition=_alone(_member(tree, "definition", dict), APP_PATH),
+        dependencies=_parse_dependencies(tree),
+        schema=_optional_module(tree.get("schema"), SCHEMA_PATH),
+        modules=tuple(_parse_module(module) for module in _list(tree.get("functions"), "functions")),
+        server_version=_member(tree, "udfServerVersion", str),
+    )
+
+
+def _parse_dependencies(tree: dict[str, Any]) -> tuple[str, ...]:
+    """Each once, in their order."""
+    found = _list(tree.get("dependencies"), "dependencies")
+    if not all(isinstance(path, str) for path in found):
+        raise errors.bad_push_body("`dependencies` must be a list of definition paths")
+    return tuple(dict.fromkeys(found))
+
+
 def _optional_module(tree: Any, path: str) -> PushedModule | None:
+    return _alone(tree, path) if tree is not None else None
+
+
+def _alone(tree: Any, path: str) -> PushedModule:
     """A file evaluated alone: it has one possible path, whatever the request calls it."""
-    if tree is None:
-        return None
     module = _parse_module(tree)
     return PushedModule(path, module.source, module.source_map, ISOLATE)
 
@@ -171,26 +208,6 @@ def _parse_module(tree: Any) -> PushedModule:
         source_map=source_map if isinstance(source_map, str) else "",
         environment=_environment(tree, path),
     )
-
-
-def _parse_component(tree: Any) -> PushedComponent:
-    definition = _optional_module(_member(tree, "definition", dict), APP_PATH)
-    assert definition is not None, "a member was required"
-    modules = _list(tree.get("functions"), "functions")
-    return PushedComponent(
-        definition_path=_member(tree, "definitionPath", str),
-        definition=definition,
-        dependencies=_texts(tree, "dependencies"),
-        schema=_optional_module(tree.get("schema"), SCHEMA_PATH),
-        modules=tuple(_parse_module(module) for module in modules),
-    )
-
-
-def _texts(tree: dict[str, Any], name: str) -> tuple[str, ...]:
-    found = _list(tree.get(name), name)
-    if not all(isinstance(each, str) for each in found):
-        raise errors.bad_push_body(f"`{name}` must be a list of strings")
-    return tuple(found)
 
 
 def _parse_unchanged(tree: Any) -> UnchangedModule:

@@ -214,7 +214,7 @@ def test_an_optional_variable_need_not_be_set_but_must_match(deployment: Deploym
         (app_module(definitionType={"type": "childComponent"}), "InvalidDefinition"),
         (app_module(envVars=[declared({"type": "number"})]), "InvalidEnvVarDeclaration"),
         (app_module(envVars=[declared({"type": "riddle"})]), "InvalidEnvVarDeclaration"),
-        (app_module(childComponents=[{"name": "c", "path": "c"}]), "TypecheckError"),
+        (app_module(childComponents=[{"name": "c", "path": "c"}]), "InvalidDefinition"),
     ],
 )
 def test_an_app_config_that_cannot_be_used_is_refused(deployment: Deployment, app: Any, code: str) -> None:

@@ -92,36 +92,53 @@ def test_paths_that_no_function_could_have_are_refused(path: str) -> None:
     assert refusal_of(push_body({**M, "path": path})).code == "BadConvexFunctionIdentifier"
 
 
-def component(path: str, *modules: Any, dependencies: tuple[str, ...] = ()) -> dict[str, Any]:
-    definition = module("convex.config.js", "export default 1;")
-    rest = {"dependencies": list(dependencies), "schema": None, "functions": list(modules)}
-    return {"definitionPath": path, "definition": definition, **rest, "udfServerVersion": "1.48.0"}
+def component(path: str = "../c", **parts: Any) -> Any:
+    tree = {"definitionPath": path, "definition": M, "dependencies": [], "schema": None, "functions": [M]}
+    return {**tree, "udfServerVersion": "1.48.0", **parts}
 
 
-def test_a_component_brings_its_own_modules() -> None:
-    body = push_body(M, componentDefinitions=[component("c", M, dependencies=("d",)), component("d")])
-    first, second = parse_push(body).components
-    assert (first.definition_path, first.dependencies, [each.path for each in first.modules]) == (
-        "c",
-        ("d",),
-        [M["path"]],
+def test_components_are_read_whole() -> None:
+    body = push_body(
+        M, componentDefinitions=[component("../d"), component(dependencies=["../d", "../d"], schema=M)]
     )
-    assert (second.modules, second.schema) == ((), None)
+    body["appDefinition"]["dependencies"] = ["../c"]
+    request = parse_push(body)
+    assert request.dependencies == ("../c",)
+    second = request.components[1]
+    assert (second.definition_path, second.dependencies) == ("../c", ("../d",))
+    assert second.definition.path == "convex.config.js"
+    assert second.schema is not None and second.schema.path == "schema.js"
+    assert [each.path for each in second.modules] == ["m.js"] and second.server_version == "1.48.0"
 
 
 @pytest.mark.parametrize(
-    ("components", "code"),
+    "components",
     [
-        ([{}], "BadJsonBody"),
-        ([component("c"), component("c")], "BadJsonBody"),
-        ([component("c", dependencies=("d",))], "BadJsonBody"),
-        ([component("")], "BadJsonBody"),
-        ([component("c", M, M)], "BadJsonBody"),
-        ([component("c", {**M, "environment": "node"})], "NodeActionsNotSupported"),
+        7,
+        [{}],
+        [component("")],
+        [component(definition=None)],
+        [component(dependencies=[7])],
+        [component(functions=[M, M])],
+        [component(udfServerVersion=None)],
+        [component(), component()],
+        [component(dependencies=["../d"])],
     ],
 )
-def test_a_component_that_cannot_be_read_is_refused(components: list[Any], code: str) -> None:
-    assert refusal_of(push_body(M, componentDefinitions=components)).code == code
+def test_components_of_another_shape_are_refused(components: Any) -> None:
+    assert refusal_of(push_body(componentDefinitions=components)).code == "BadJsonBody"
+
+
+def test_the_app_depends_on_pushed_components_only() -> None:
+    body = push_body()
+    body["appDefinition"]["dependencies"] = ["../c"]
+    assert refusal_of(body).code == "BadJsonBody"
+
+
+def test_components_have_no_node_modules() -> None:
+    refusal = refusal_of(push_body(componentDefinitions=[component(functions=[{**M, "environment": NODE}])]))
+    assert refusal.code == "NodeActionsNotSupported"
+    assert refusal.message == "Node actions are not supported in components. Remove m.js from ../c"
 
 
 def test_function_files_are_counted_without_shared_chunks() -> None:
@@ -138,3 +155,18 @@ def test_modules_are_too_large_together(monkeypatch: pytest.MonkeyPatch) -> None
     assert parse_push(push_body(module("m.js", "x" * 5), module("n.js", "x" * 5))).changed
     refusal = refusal_of(push_body(module("m.js", "x" * 5), module("n.js", "x" * 6)))
     assert refusal.code == "ModulesTooLarge"
+
+
+def test_modules_of_components_count_with_those_of_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PUSH_MODULES_BYTES_MAX", 10)
+    five, six = (component(functions=[module("n.js", "x" * length)]) for length in (5, 6))
+    assert parse_push(push_body(module("m.js", "x" * 5), componentDefinitions=[five])).components
+    refusal = refusal_of(push_body(module("m.js", "x" * 5), componentDefinitions=[six]))
+    assert refusal.code == "ModulesTooLarge"
+
+
+def test_function_files_of_a_component_are_counted_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PUSH_FUNCTION_FILES_MAX", 1)
+    assert parse_push(push_body(M, componentDefinitions=[component()])).components
+    refusal = refusal_of(push_body(M, componentDefinitions=[component(functions=[M, module("n.js", "")])]))
+    assert refusal.code == "InvalidModules" and '"../c"' in refusal.message
