@@ -19,7 +19,7 @@ from cluster.config import DATA_FOLDER_DEFAULT, Settings
 from cluster.data_folder import Credentials, DataFolder, StartRefused
 from cluster.options import DataOption
 from cluster.processes import ProcessIdentity, end_processes, is_alive
-from cluster.stores import open_log_store
+from cluster.stores import check_blob_store, open_log_store
 from cluster.supervisor import LogTaken, Supervisor
 from cluster.transport import connect
 from cluster.why import why
@@ -72,6 +72,7 @@ async def _serve(settings: Settings) -> None:
     runtime = RayRuntime(folder.path)
     runtime.end_leftovers()
     _refuse_taken_ports(settings)
+    check_blob_store(settings.files_url, folder.files)
     runtime.start(settings.executors)
     for number in (signal.SIGINT, signal.SIGTERM):  # AFTER Ray's start, which sets handlers of its own
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

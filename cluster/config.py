@@ -23,6 +23,7 @@ class Settings(BaseSettings):
 
     data_folder: Path = Field(DATA_FOLDER_DEFAULT, validation_alias="TIDELOG_DATA")
     log_url: str = Field("", validation_alias="TIDELOG_LOG", repr=False)  # it may hold a password
+    files_url: str = Field("", validation_alias="TIDELOG_FILES")
     host: str = Field("127.0.0.1", validation_alias="TIDELOG_HOST")
     port: int = Field(3210, validation_alias="TIDELOG_PORT")
     site_port: int = Field(3211, validation_alias="TIDELOG_SITE_PORT")

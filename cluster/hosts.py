@@ -24,9 +24,9 @@ from actors.runtime import Actor, Client, ConnectionLost, PushHandler
 from cluster.backend import ClusterBackend
 from cluster.data_folder import DataFolder, StartRefused
 from cluster.processes import memory_bytes
-from cluster.stores import open_log_store
+from cluster.stores import open_blob_store, open_log_store
 from cluster.transport import ActorServer, SocketPeer, connect
-from log.blob_store import BlobStore, LocalBlobStore
+from log.blob_store import BlobStore
 from log.store import EpochLost
 
 _logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class HostConfig:
     site_origin: str
     redact_errors: bool
     log_url: str = field(default="", repr=False)  # empty: in the data folder. It may hold a password
+    files_url: str = ""  # empty: in the data folder
     egress_refuse_private: bool = False
 
 
@@ -232,7 +233,7 @@ async def _serve(actor: Actor, config: HostConfig) -> tuple[ActorServer, Address
 
 
 def _blobs_of(config: HostConfig) -> BlobStore:
-    return LocalBlobStore(DataFolder(Path(config.data_folder)).files)
+    return open_blob_store(config.files_url, DataFolder(Path(config.data_folder)).files)
 
 
 class CoreHost:

@@ -25,7 +25,7 @@ from actors.past_view import PastView
 from actors.replay import Difference, NotReplayable, Replayer, check_replayable, is_user_mutation
 from cluster.config import Settings, cache_folder
 from cluster.data_folder import DataFolder, StartRefused
-from cluster.stores import open_log_reader
+from cluster.stores import open_blob_reads, open_log_reader
 from functions.determinism import SEED_BYTES, CallClock
 from functions.invocation import Runner, RunOutcome
 from functions.path import parse_function_path
@@ -130,7 +130,7 @@ class Past:
             credentials.instance_secret,
             settings.cloud_origin_in_use,
             settings.site_origin_in_use,
-            PastBlobs(self._folder.files),
+            PastBlobs(open_blob_reads(settings.files_url, self._folder.files)),
         )
 
 

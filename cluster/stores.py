@@ -1,4 +1,5 @@
-"""Which store keeps the log, and what was archived of it: the one place that reads `TIDELOG_LOG`.
+"""Which stores keep the log, its archive, and the bytes of files: the one place that reads `TIDELOG_LOG` and
+`TIDELOG_FILES`.
 
 Wherever the log is kept, its archive lies beside the folder `log/` of the data folder.
 """
@@ -6,12 +7,18 @@ Wherever the log is kept, its archive lies beside the folder `log/` of the data 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.data_folder import ARCHIVE_FOLDER, StartRefused
 from log.archive_folder import ArchiveFolder
 from log.archived_log import ArchivedLog, ArchivedStore
+from log.blob_store import BlobReads, BlobStore, LocalBlobReads, LocalBlobStore
+from log.errors import BackendError
 from log.sqlite_reader import SqliteReader
 from log.store import OwnedStore
+
+if TYPE_CHECKING:
+    from log.object_blob_store import ObjectBlobStore
 
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 
@@ -64,3 +71,40 @@ def _open_held_part(log_url: str, folder: Path, *, accept_loss: bool) -> OwnedSt
             "Install it: pip install 'tidelog[postgres]'"
         ) from missing
     return PostgresStore(log_url, accept_loss=accept_loss)
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+def open_blob_store(files_url: str, folder: Path) -> BlobStore:
+    """The store that the settings name; `folder`, a data folder's `files/`, when they name none. Otherwise
+    that is where bytes wait for the store to take them."""
+    return _object_store(files_url, folder) if files_url else LocalBlobStore(folder)
+
+
+def open_blob_reads(files_url: str, folder: Path) -> BlobReads:
+    """The same, for whoever must not change anything."""
+    return _object_store(files_url, folder) if files_url else LocalBlobReads(folder)
+
+
+def check_blob_store(files_url: str, folder: Path) -> None:
+    """Refuse a start with a store that does not answer."""
+    if files_url:
+        try:
+            _object_store(files_url, folder).check()
+        except BackendError as failure:
+            raise StartRefused(f"TIDELOG_FILES={files_url} cannot be used. {failure.message}") from failure
+
+
+def _object_store(files_url: str, spool_folder: Path) -> ObjectBlobStore:
+    try:
+        from log.object_blob_store import BadObjectStoreUrl, open_object_store
+    except ImportError as missing:
+        raise StartRefused(
+            f"TIDELOG_FILES names an object store, and its library cannot be loaded ({missing}). "
+            "Install it: pip install 'tidelog[s3]'"
+        ) from missing
+    try:
+        return open_object_store(files_url, spool_folder)
+    except BadObjectStoreUrl as fault:
+        raise StartRefused(f"TIDELOG_FILES cannot be used: {fault}.") from fault

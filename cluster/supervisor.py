@@ -217,6 +217,7 @@ class Supervisor:
             redact_errors=settings.redact_errors,
             egress_refuse_private=settings.egress_refuse_private,
             log_url=settings.log_url,
+            files_url=settings.files_url,
         )
 
     def _write_running(self) -> None:

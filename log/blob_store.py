@@ -72,16 +72,20 @@ class BlobRange(Protocol):
     def close(self) -> None: ...
 
 
-class BlobStore(Protocol):
-    """What keeps blobs. May be asked by several threads and processes at once; every call may take long."""
-
-    def begin(self) -> BlobWriter: ...
+class BlobReads(Protocol):
+    """The part of a store that changes nothing."""
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> BlobRange:
         """The bytes [start, end), or BlobMissing."""
 
     def size_of(self, key: str) -> int | None:
         """None: there is no such blob."""
+
+
+class BlobStore(BlobReads, Protocol):
+    """What keeps blobs. May be asked by several threads and processes at once; every call may take long."""
+
+    def begin(self) -> BlobWriter: ...
 
     def delete(self, key: str) -> None:
         """Whether it is there or not."""
@@ -224,6 +228,19 @@ class LocalBlobWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+
+
+class LocalBlobReads:
+    """BlobReads of a folder, which is not touched."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, key: str, start: int = 0, end: int | None = None) -> BlobRange:
+        return open_local(self._folder, key, start, end)
+
+    def size_of(self, key: str) -> int | None:
+        return size_of_local(self._folder, key)
 
 
 class _FileRange:

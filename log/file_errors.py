@@ -57,6 +57,13 @@ def file_bytes_missing(storage_id: str) -> BackendError:
     )
 
 
+def object_store_failed(why: str) -> BackendError:
+    """The store that keeps the bytes does not answer, or refuses; its own words say why."""
+    return BackendError(
+        ErrorKind.OVERLOADED, "FileStoreFailed", f"The store of files cannot be used at the moment: {why}"
+    )
+
+
 # --- uploads and downloads --------------------------------------------------------------------------
 
 

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
-from log.blob_store import BlobRange, BlobWriter, StoredBlob, open_local, size_of_local
+from log.blob_store import BlobRange, BlobReads, BlobWriter, StoredBlob
 
 
 class PastBlobs:
     """log.blob_store.BlobStore. What is put into it is only counted and digested."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, reads: BlobReads) -> None:
+        self._reads = reads
 
     def begin(self) -> BlobWriter:
         return _DigestingWriter()
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> BlobRange:
-        return open_local(self._folder, key, start, end)
+        return self._reads.open(key, start, end)
 
     def size_of(self, key: str) -> int | None:
-        return size_of_local(self._folder, key)
+        return self._reads.size_of(key)
 
     def delete(self, key: str) -> None:
         """Nothing is deleted here."""

@@ -27,6 +27,7 @@ HOMES = {
     "cryptography": {"functions/webcrypto.py", "functions/webcrypto_keys.py", "log/token_signer.py"},
     "icu": {"functions/intl/"},
     "sqlite3": {"log/sqlite_store.py", "log/sqlite_reader.py"},
+    "obstore": {"log/object_blob_store.py"},
     "psycopg": {"log/postgres_store.py"},
     "lmdb": {"actors/view_environment.py"},
     "wasmtime": {"functions/sandbox.py"},
@@ -102,7 +103,8 @@ def _is_in(path: str, home: str) -> bool:
 
 def test_every_imported_library_has_a_home_and_is_a_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    entries = [*project["dependencies"], *project["optional-dependencies"]["postgres"]]
+    extras = project["optional-dependencies"]
+    entries = [*project["dependencies"], *extras["postgres"], *extras["s3"]]
     declared = {re.split(r"[\[<=>]", entry)[0].replace("-", "_") for entry in entries}
     known = set(HOMES) | EVERYWHERE
     used = {name.split(".")[0] for path in product_modules() for name in imported_modules(path)}

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from log import blob_store
-from log.blob_store import BlobMissing, LocalBlobStore, put_bytes, read_bytes
+from log.blob_store import BlobMissing, LocalBlobReads, LocalBlobStore, put_bytes, read_bytes
 from log.errors import BackendError
 from log.limits import BLOB_CHUNK_BYTES
 from log.past_blobs import PastBlobs
@@ -279,7 +279,7 @@ def untouched(store: LocalBlobStore) -> Iterator[LocalBlobStore]:
 
 
 def test_a_replay_reads_blobs_and_digests_new_ones_but_writes_nothing(untouched: LocalBlobStore) -> None:
-    past = PastBlobs(untouched.folder)
+    past = PastBlobs(LocalBlobReads(untouched.folder))
     assert read_bytes(past, key_of(b"kept")) == b"kept" and past.size_of(key_of(b"kept")) == 4
     blob = put_bytes(past, b"new")
     assert (blob.key, blob.size_bytes) == (key_of(b"new"), 3)
