@@ -164,6 +164,12 @@ class RayActor:
             raise failure.cause from None  # a refusal as it was raised, without its way through Ray
         self.process, self.address = identify(pid), tuple(address)
 
+    def replace(self) -> None:
+        """A worker listens on ports that Ray draws at random, and so may hold one of ours (measured)."""
+        import ray
+
+        ray.kill(self._handle, no_restart=False)
+
     async def set_peers(self, peers: Peers) -> None:
         await self._handle.set_peers.remote(peers)
 

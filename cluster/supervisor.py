@@ -23,6 +23,7 @@ from cluster.transport import SocketPeer, connect
 
 _logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.2
+_REFUSALS_PER_PROCESS = 25
 _HEARTBEAT_SECONDS = 2.0
 _STOP_SECONDS_MAX = 10.0
 _SHORT_LIFE_SECONDS = 1.0
@@ -40,6 +41,9 @@ class ActorHandle(Protocol):
     address: Address | None
 
     async def start(self) -> None: ...
+
+    def replace(self) -> None:
+        """Give up the process that does not start: the next `start` is another one's."""
 
     async def set_peers(self, peers: Peers) -> None: ...
 
@@ -134,12 +138,16 @@ class Supervisor:
         _logger.warning("%s was lost: starting it again", role)
         await asyncio.sleep(self._delay_before_restart(role, started))
         actor = self._actors[role]
-        lost = actor.process
+        lost, refusals = actor.process, 0
         while actor.process == lost or actor.process is None or not is_alive(actor.process):
             try:
                 await actor.start()
             except Exception as failure:
                 _logger.info("%s is not there yet: %r", role, failure)
+                refusals += 1
+                if refusals % _REFUSALS_PER_PROCESS == 0:  # what it holds itself may be in its way: a port
+                    _logger.warning("%s does not start (%s): another process tries", role, failure)
+                    actor.replace()
                 await asyncio.sleep(_RETRY_SECONDS)
         await self._share_peers()
         self._write_running()
