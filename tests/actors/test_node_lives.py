@@ -125,7 +125,7 @@ def test_an_action_out_of_time_ends_and_one_that_never_yields_too(
 ) -> None:
     monkeypatch.setattr(limits, "NODE_ACTION_SECONDS_MAX", 0.4)
     monkeypatch.setattr("actors.node_run.NODE_ACTION_SECONDS_MAX", 0.4)
-    monkeypatch.setattr("actors.node_run.NODE_ACTION_STUCK_SECONDS", 0.4)
+    monkeypatch.setattr("actors.node_run.NODE_ACTION_STUCK_SECONDS", 2.0)
     source = f"""
       {ECHO}
       export const waits = action(() => new Promise(() => {{}}));
