@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from functions.search.kept_indexes import KeptIndexes
 from functions.snapshot import Row, SnapshotReader
 from log.record import CommitBody
 
@@ -57,3 +58,15 @@ class AheadSnapshot:
         rows.extend(row for row in changed.values() if row is not None)
         rows.sort(key=lambda row: row.key, reverse=descending)
         return rows[:limit]
+
+    @property
+    def published(self) -> SnapshotReader:
+        return self._base
+
+    def changed_keys(self, index_id: bytes, ts: int) -> set[bytes] | None:
+        changed = self._base.changed_keys(index_id, ts)
+        return changed | self._rows.get(index_id, {}).keys() if changed is not None else None
+
+    @property
+    def kept(self) -> KeptIndexes:
+        return self._base.kept

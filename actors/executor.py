@@ -76,7 +76,7 @@ class Executor:
         self._engine, self._settings, self._now_ns = engine, settings, now_ns
         self._codec = CursorCodec(settings.instance_secret)
         self._runner = runner_of(engine, settings)
-        self._reader = NodeReader()
+        self._reader = NodeReader(limits.SEARCH_ROWS_PER_STEP)
         self._transactor = Transactor(self._reader, now_ns)
         self._has_core = asyncio.Event()
         self._actions = self._make_actions(executors) if executors is not None else None
@@ -162,20 +162,17 @@ class Executor:
 
     async def _answer_run(self, call: Sequence[Any], ts: int | None) -> list[Any] | None:
         started = time.perf_counter()
-        ended = await self._run(RunCall(*call), ts)
+        ended = await self._reader.searching(lambda: self._run(RunCall(*call), ts))
         return outcome_fields(ended, time.perf_counter() - started) if ended is not None else None
 
     async def _answer_run_inline(self, fields: Sequence[Any], source: str) -> list[Any]:
-        started, call, attempt = time.perf_counter(), RunCall(*fields), await self._begin_reading(None)
-        self.calls_run += 1
-        environment = self._settings.system_environment
-        given = given_query(self._engine, attempt.transaction, environment, source)
-        ended = run_given_query(self._runner, given, call, attempt)
+        started = time.perf_counter()
+        ended = await self._reader.searching(lambda: self._run_inline(RunCall(*fields), source))
         return outcome_fields(ended, time.perf_counter() - started)
 
     async def _answer_run_job(self, job_id: str, call_id: bytes, may_start: bool) -> Any:
         started = time.perf_counter()
-        path, ended = await self._run_job(job_id, call_id, may_start)
+        path, ended = await self._reader.searching(lambda: self._run_job(job_id, call_id, may_start))
         if isinstance(ended, RunCall):
             return ["start", wire_call(ended)]
         return ended and ["ran", path, outcome_fields(ended, time.perf_counter() - started)]
@@ -235,6 +232,13 @@ class Executor:
 
     async def _run_query(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
         return run_query(self._runner, call, path, await self._begin_reading(ts))
+
+    async def _run_inline(self, call: RunCall, source: str) -> Ended:
+        attempt = await self._begin_reading(None)
+        self.calls_run += 1
+        environment = self._settings.system_environment
+        given = given_query(self._engine, attempt.transaction, environment, source)
+        return run_given_query(self._runner, given, call, attempt)
 
     async def _run_mutation(self, call: RunCall, path: FunctionPath) -> Ended:
         """Run and commit, again from a newer snapshot when something it read was overwritten."""

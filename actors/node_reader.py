@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from actors.view_reader import ViewReader
 from functions.catalog import Catalog, load_catalog
+from functions.search.kept_indexes import IndexBehind
 from functions.snapshot import SnapshotReader
 from log import limits
 
+T = TypeVar("T")
 _POLL_SECONDS = 0.001
 
 
@@ -18,7 +22,9 @@ class NodeReader:
     """Reads a core's view in place. Whatever the view has folded is published (a commit is folded after
     its sync and before anyone is told), so no message is needed to learn of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, search_rows_max: int | None = None) -> None:
+        """With `search_rows_max`, whatever may search is run by `searching`."""
+        self._search_rows_max = search_rows_max
         self._view: ViewReader | None = None
         self._folder: Path | None = None
         self._catalogs: OrderedDict[int, Catalog] = OrderedDict()
@@ -28,7 +34,8 @@ class NodeReader:
         if self._folder != view_folder:
             if self._view is not None:
                 self._view.close()
-            self._view, self._folder = ViewReader(view_folder), view_folder
+            self._view = ViewReader(view_folder, self._search_rows_max)
+            self._folder = view_folder
             self._catalogs.clear()
 
     @property
@@ -64,6 +71,22 @@ class NodeReader:
             if len(self._catalogs) > limits.CATALOGS_HELD_MAX:
                 self._catalogs.popitem(last=False)
         return catalog
+
+    async def searching(self, run: Callable[[], Awaitable[T]]) -> T:
+        """Run, and once more from the beginning whenever a search met an index that was not ready."""
+        while True:
+            try:
+                return await run()
+            except IndexBehind as behind:
+                await self._catch_up(behind)
+
+    async def _catch_up(self, behind: IndexBehind) -> None:
+        """Bring a search index to where it can answer; others of this process go on meanwhile."""
+        while True:
+            newest = self.snapshot(self.published_ts)
+            if newest.kept.catch_up(newest, behind):
+                return
+            await asyncio.sleep(0)
 
     def close(self) -> None:
         if self._view is not None:

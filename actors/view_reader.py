@@ -35,6 +35,7 @@ from actors.view_layout import (
     unpack_undo,
     unpack_undo_key,
 )
+from functions.search.kept_indexes import KeptIndexes
 from functions.snapshot import Row
 from log.errors import out_of_retention, view_behind
 from log.keys import PREFIX_END
@@ -48,8 +49,10 @@ _Found = TypeVar("_Found", Row, Row | None)
 class ViewReader:
     """Reads a view of this node in place. One thread; cheap to make."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, search_rows_max: int | None = None) -> None:
+        """`search_rows_max`: see KeptIndexes."""
         self._opened = open_shared(folder, writable=False)
+        self._kept = KeptIndexes(search_rows_max)
 
     def state(self) -> ViewState:
         with self._opened.environment.begin(db=self._opened.meta) as transaction:
@@ -57,7 +60,7 @@ class ViewReader:
 
     def snapshot(self, ts: int) -> ViewSnapshot:
         """The database at `ts`, which the view must have applied (see `state`)."""
-        return ViewSnapshot(self._opened, ts)
+        return ViewSnapshot(self._opened, ts, self._kept)
 
     @property
     def folder(self) -> Path:
@@ -74,10 +77,10 @@ class ViewReader:
 class ViewSnapshot:
     """functions.snapshot.SnapshotReader over LMDB."""
 
-    __slots__ = ("_catalog_ts", "_opened", "ts")
+    __slots__ = ("_catalog_ts", "_opened", "kept", "ts")
 
-    def __init__(self, opened: OpenedView, ts: int) -> None:
-        self._opened, self.ts = opened, ts
+    def __init__(self, opened: OpenedView, ts: int, kept: KeptIndexes) -> None:
+        self._opened, self.ts, self.kept = opened, ts, kept
         self._catalog_ts: int | None = None
 
     @property
@@ -92,7 +95,7 @@ class ViewSnapshot:
         with self._begin() as transaction:
             state = self._check(transaction)
             if state.applied_ts > self.ts:
-                replaced = self._replaced(transaction, index_id, state.applied_ts)
+                replaced = self._replaced(transaction, index_id, self.ts, state.applied_ts)
                 if key in replaced:
                     return replaced[key]
             stored = stored_key(key)
@@ -108,13 +111,26 @@ class ViewSnapshot:
             bounds = start, PREFIX_END if end is None else end
             found = _iterate(transaction, self._opened, index_id, bounds, descending=descending)
             if state.applied_ts > self.ts:
-                replaced = self._replaced(transaction, index_id, state.applied_ts)
+                replaced = self._replaced(transaction, index_id, self.ts, state.applied_ts)
                 found = _overlaid(found, _within(bounds, replaced), descending=descending)
             for row in found:
                 rows.append(row)
                 if len(rows) == limit:
                     break
         return rows
+
+    @property
+    def published(self) -> ViewSnapshot:
+        return self
+
+    def changed_keys(self, index_id: bytes, ts: int) -> set[bytes] | None:
+        first, last = sorted((ts, self.ts))
+        if first == last:
+            return set()
+        with self._begin() as transaction:
+            if first < read_state(transaction, self._opened).min_ts:
+                return None
+            return set(self._replaced(transaction, index_id, first, last))
 
     def _begin(self) -> ViewTransaction:
         return self._opened.environment.begin()
@@ -128,13 +144,13 @@ class ViewSnapshot:
         return state
 
     def _replaced(
-        self, transaction: ViewTransaction, index_id: bytes, applied_ts: int
+        self, transaction: ViewTransaction, index_id: bytes, after_ts: int, last_ts: int
     ) -> dict[bytes, Row | None]:
-        """Full key -> what stood there at our ts, for every key replaced since (earliest wins)."""
-        replaced: dict[bytes, Row | None] = {}
-        limit = undo_start(index_id, applied_ts + 1)
+        """Full key -> what stood there at `after_ts`, for every key replaced later, up to `last_ts`."""
+        replaced: dict[bytes, Row | None] = {}  # the earliest wins
+        limit = undo_start(index_id, last_ts + 1)
         with transaction.cursor(db=self._opened.undo) as cursor:
-            found = cursor.set_range(undo_start(index_id, self.ts + 1))
+            found = cursor.set_range(undo_start(index_id, after_ts + 1))
             while found and cursor.key() < limit:
                 _index, _ts, stored = unpack_undo_key(cursor.key())
                 key, row = unpack_undo(stored, cursor.value())

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from functions.components import APP_PATH, COMPONENTS, DEFINITIONS, Component, instances
+from functions.indexes import BACKFILLING, DATABASE, ENABLED, Index, index_config, index_of_row
 from functions.schema import Schema, parse_schema
 from functions.snapshot import SnapshotReader
 from functions.system.tables import (
@@ -34,39 +35,28 @@ from log.limits import USER_TABLE_NUMBER_FIRST
 BY_ID, BY_CREATION_TIME = "by_id", "by_creation_time"
 ISOLATE, NODE = "isolate", "node"
 """Where a module runs: in our own runtime, or in a real Node.js."""
-ENABLED, BACKFILLING, BACKFILLED = "Enabled", "Backfilling", "Backfilled2"
 _CREATION_TIME = ("_creationTime",)
 _SCAN_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
-    """A database index. `fields` excludes the trailing id, includes `_creationTime`."""
-
-    index_id: bytes
-    name: str
-    fields: tuple[tuple[str, ...], ...]
-    state: str = ENABLED
-    is_staged: bool = False
-    row_id: str = ""
-
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        return tuple(".".join(path) for path in self.fields)
-
-
-@dataclass(frozen=True, slots=True)
 class Table:
-    """An active table. `indexes` holds every index that writes must maintain, enabled or not."""
+    """An active table. `indexes` holds every index that writes must maintain, enabled or not; `kept_indexes`
+    those of the other kinds."""
 
     name: str
     number: int
     tablet_id: bytes
     indexes: tuple[Index, ...]
+    kept_indexes: tuple[Index, ...] = ()
+
+    @property
+    def all_indexes(self) -> tuple[Index, ...]:
+        return (*self.indexes, *self.kept_indexes)
 
     def index(self, name: str) -> Index | None:
-        """The enabled index of that name, else the pending one."""
-        found = [index for index in self.indexes if index.name == name]
+        """The enabled index of that name, of whatever kind, else the pending one."""
+        found = [index for index in self.all_indexes if index.name == name]
         return next((index for index in found if index.state == ENABLED), found[0] if found else None)
 
     @property
@@ -225,14 +215,8 @@ def bootstrap_catalog() -> Catalog:
 
 def index_fields(table: Table, index: Index) -> dict[str, Any]:
     """The `_index` row of an index (spec 04 4.5), without system fields."""
-    if index.state == BACKFILLING:
-        state: dict[str, Any] = {"type": BACKFILLING, "backfillState": {"staged": index.is_staged}}
-    elif index.state == BACKFILLED:
-        state = {"type": BACKFILLED, "staged": index.is_staged}
-    else:
-        state = {"type": ENABLED}
-    config = {"type": "database", "fields": list(index.field_names), "onDiskState": state}
-    return {"table_id": table_row_id(table.tablet_id), "descriptor": index.name, "config": config}
+    row_id = table_row_id(table.tablet_id)
+    return {"table_id": row_id, "descriptor": index.name, "config": index_config(index)}
 
 
 def load_catalog(snapshot: SnapshotReader) -> Catalog:
@@ -283,32 +267,21 @@ def _load_tables(
     indexes_by_tablet: dict[bytes, list[Index]] = {}
     for row in _documents(snapshot, "_index"):
         tablet_id = decode_id(row["table_id"]).internal_id
-        indexes_by_tablet.setdefault(tablet_id, []).append(_index_of(row))
+        indexes_by_tablet.setdefault(tablet_id, []).append(index_of_row(row))
     active: dict[str | None, dict[str, Table]] = {None: {}}
     hidden: dict[bytes, Table] = {}
     for row in _documents(snapshot, "_tables"):
         tablet_id = decode_id(row["_id"]).internal_id
         indexes = sorted(indexes_by_tablet.get(tablet_id, ()), key=_index_order)
-        table = Table(row["name"], row["number"], tablet_id, tuple(indexes))
+        maintained = tuple(index for index in indexes if index.kind == DATABASE)
+        kept = tuple(index for index in indexes if index.kind != DATABASE)
+        table = Table(row["name"], row["number"], tablet_id, maintained, kept)
         if row["state"] == "active":
             namespace = row["namespace"]["id"] if "namespace" in row else None
             active.setdefault(namespace, {})[table.name] = table
         elif row["state"] == "hidden":
             hidden[tablet_id] = table
     return active, hidden
-
-
-def _index_of(row: dict[str, Any]) -> Index:
-    config = row["config"]
-    state = config["onDiskState"]
-    return Index(
-        index_id=decode_id(row["_id"]).internal_id,
-        name=row["descriptor"],
-        fields=tuple(tuple(name.split(".")) for name in config["fields"]),
-        state=state["type"],
-        is_staged=bool((state.get("backfillState") or state).get("staged", False)),
-        row_id=row["_id"],
-    )
 
 
 def _index_order(index: Index) -> tuple[int, str, bytes]:

@@ -165,6 +165,10 @@ def index_staged(table: str, index: str) -> BackendError:
     )
 
 
+def index_not_a_database_index(name: str) -> BackendError:
+    return bad_request("IndexNotADatabaseIndex", f"Index {name} is not a database index")
+
+
 def invalid_index_range(
     name: str, index_fields: list[str], query_fields: list[str], first_wrong: str
 ) -> BackendError:

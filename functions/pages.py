@@ -96,7 +96,8 @@ def read_page(
     else:
         continue_position = None if is_exhausted else rows[-1].key
         continue_cursor = codec.encode(continue_position, plan.fingerprint)
-    split = codec.encode(rows[len(rows) // 2].key, plan.fingerprint) if len(rows) > 2 else None
+    can_split = len(rows) > 2 and plan.search is None  # never for a search (spec 04 4.4)
+    split = codec.encode(rows[len(rows) // 2].key, plan.fingerprint) if can_split else None
     status = "SplitRequired" if is_cut else _recommendation(rows, passed, request)
     return Page(passed, continue_position is None, continue_cursor, split, status)
 

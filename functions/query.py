@@ -1,7 +1,8 @@
 """Database queries of user functions: index ranges and operators (spec 03 2.2; spec 04 4.3).
 
 A serialized query is turned into an interval of one index plus a pipeline of filters and limits over the
-rows of a `Scan`; the scan records what was read. Nothing here knows JavaScript. Pages: functions/pages.py.
+rows of a `Scan`, a search into one over its results; the scan records what was read. Nothing here knows
+JavaScript. Pages: functions/pages.py.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ import orjson
 from functions import errors
 from functions.catalog import BACKFILLING, BY_CREATION_TIME, ENABLED, Catalog, Index, Table
 from functions.filter import parse_filter
+from functions.indexes import DATABASE, SEARCH
 from functions.scan import Scan
+from functions.search.errors import index_not_a_search_index
+from functions.search.search_query import SearchQuery, parse_search
+from functions.search.search_scan import SearchScan
 from functions.snapshot import Row
 from functions.transaction import Transaction
 from functions.virtual_tables import VIRTUAL_INDEXES, VIRTUAL_TABLES, VirtualScan, VirtualTable
 from log import limits, values
-from log.errors import BackendError, not_supported_yet
+from log.errors import BackendError
 from log.keys import PREFIX_END, encode_item
 
 
@@ -30,7 +35,8 @@ class QueryPlan:
     """A checked query: which interval of which index, in which direction, through which operators.
 
     `table` None: the table does not exist, so nothing is found (and the catalog has been read). `virtual`:
-    what makes the rows that user code sees of the stored ones.
+    what makes the rows that user code sees of the stored ones. `search`: the index is a search index, and the
+    interval one of places among the results.
     """
 
     table: Table | None
@@ -41,6 +47,7 @@ class QueryPlan:
     operators: tuple[Callable[[dict[str, Any]], bool] | int, ...]  # a predicate or a limit
     fingerprint: bytes
     virtual: VirtualTable | None = None
+    search: SearchQuery | None = None
 
 
 def plan_query(tree: dict[str, Any], catalog: Catalog) -> QueryPlan:
@@ -49,10 +56,9 @@ def plan_query(tree: dict[str, Any], catalog: Catalog) -> QueryPlan:
     operators = tree.get("operators", [])
     if len(operators) > limits.QUERY_OPERATORS_MAX:
         raise errors.too_many_operators(len(operators))
-    kind = source["type"]
-    if kind == "Search":
-        raise not_supported_yet("Full-text search")
-    is_range = kind == "IndexRange"
+    if source["type"] == "Search":
+        return _plan_search(tree, catalog)
+    is_range = source["type"] == "IndexRange"
     table_name, _, index_name = (
         source["indexName"].partition(".") if is_range else (source["tableName"], "", BY_CREATION_TIME)
     )
@@ -63,6 +69,8 @@ def plan_query(tree: dict[str, Any], catalog: Catalog) -> QueryPlan:
     if virtual is None and table is not None and table.is_system:
         table = None  # private system tables look empty (spec 03 2.2)
     index = _index_of(table, table_name, index_name) if table is not None else None
+    if index is not None and index.kind != DATABASE:
+        raise errors.index_not_a_database_index(f"{table_name}.{index_name}")
     start, end = b"", None
     if index is not None and is_range:
         start, end = _interval_of(source["range"], f"{table_name}.{index_name}", index)
@@ -75,6 +83,29 @@ def plan_query(tree: dict[str, Any], catalog: Catalog) -> QueryPlan:
         operators=tuple(_operator_of(operator) for operator in operators),
         fingerprint=_fingerprint(tree, index),
         virtual=virtual,
+    )
+
+
+def _plan_search(tree: dict[str, Any], catalog: Catalog) -> QueryPlan:
+    """A search is of one index, so unlike a range it needs its table (spec 04 4.1)."""
+    source = tree["source"]
+    name: str = source["indexName"]
+    table_name, _, index_name = name.partition(".")
+    table = catalog.tables.get(table_name)
+    if table is None or table.is_system:
+        raise errors.index_not_found(table_name, index_name)
+    index = _index_of(table, table_name, index_name)
+    if index.kind != SEARCH:
+        raise index_not_a_search_index(name)
+    return QueryPlan(
+        table=table,
+        index=index,
+        start=b"",
+        end=None,
+        is_descending=False,
+        operators=tuple(_operator_of(operator) for operator in tree.get("operators", [])),
+        fingerprint=_fingerprint(tree, index),
+        search=parse_search(source["filters"], name, index),
     )
 
 
@@ -184,10 +215,12 @@ def _check_field_order(
 
 def open_scan(
     plan: QueryPlan, transaction: Transaction, start: bytes, end: bytes | None
-) -> Scan | VirtualScan | None:
+) -> Scan | VirtualScan | SearchScan | None:
     """The rows of a part of the plan's interval; None when there is nothing to scan."""
     if plan.table is None or plan.index is None:
         return None
+    if plan.search is not None:
+        return SearchScan(transaction, plan.table, plan.index, plan.search, start, end)
     scan = transaction.scan(plan.index, plan.table, start, end, descending=plan.is_descending)
     return scan if plan.virtual is None else VirtualScan(scan, plan.virtual, transaction)
 

@@ -11,7 +11,10 @@ the ts leaves the undo window; then every call raises `out_of_retention()`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from functions.search.kept_indexes import KeptIndexes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,17 @@ class SnapshotReader(Protocol):
 
         Fewer than `limit` rows mean that the interval is exhausted.
         """
+
+    @property
+    def published(self) -> SnapshotReader:
+        """The part of it that is published: itself, unless commits on their way are on top of it."""
+
+    def changed_keys(self, index_id: bytes, ts: int) -> set[bytes] | None:
+        """Keys of an index under which another row may stand here than at `ts`, be that before or after.
+
+        `ts` is one that the view had applied. None: what happened since then is not remembered.
+        """
+
+    @property
+    def kept(self) -> KeptIndexes:
+        """What whoever reads this view keeps from one snapshot to the next."""

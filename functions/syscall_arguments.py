@@ -76,6 +76,8 @@ def _query_fault(tree: Any) -> str | None:
         return "an order is asc or desc"
     if source["type"] == "IndexRange" and not _is_range(source.get("range")):
         return "a range is a list of operators with type, fieldPath and value"
+    if source["type"] == "Search" and not _is_search(source.get("filters")):
+        return "a search is a list of filters with type, fieldPath and value"
     operators = tree.get("operators", [])
     if not isinstance(operators, list) or not all(_is_operator(operator) for operator in operators):
         return "an operator is a filter or a limit"
@@ -88,6 +90,13 @@ def _is_range(items: Any) -> bool:
         and isinstance(item.get("type"), str)
         and isinstance(item.get("fieldPath"), str)
         and "value" in item
+        for item in items
+    )
+
+
+def _is_search(items: Any) -> bool:
+    return _is_range(items) and all(
+        item["type"] == "Eq" or (item["type"] == "Search" and isinstance(item["value"], str))
         for item in items
     )
 

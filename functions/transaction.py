@@ -252,7 +252,7 @@ class Transaction:
         if self.component.namespace is not None:
             row["namespace"] = {"kind": "byComponent", "id": self.component.namespace}
         self.insert_with_id(rows[0], table_row_id(table.tablet_id), row)
-        for index in table.indexes:
+        for index in table.all_indexes:
             self.insert_with_id(rows[1], index_row_id(index.index_id), index_fields(table, index))
 
     def new_internal_id(self) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
+from functions.search.kept_indexes import KeptIndexes
 from functions.snapshot import Row
 from log.record import DocumentWrite
 
@@ -22,6 +23,7 @@ class MemoryView:
         self._versions: dict[tuple[bytes, bytes], list[tuple[int, Row | None]]] = {}
         self._catalog_ts: list[int] = [0]
         self.applied_ts = 0
+        self.kept = KeptIndexes()
 
     def apply(self, ts: int, writes: Iterable[DocumentWrite]) -> None:
         """Fold one commit."""
@@ -46,6 +48,13 @@ class MemoryView:
             if version_ts <= ts:
                 return row
         return None
+
+    def keys_changed(self, index_id: bytes, after_ts: int, last_ts: int) -> set[bytes]:
+        return {
+            key
+            for key in self._keys.get(index_id, ())
+            if any(after_ts < ts <= last_ts for ts, _row in self._versions[(index_id, key)])
+        }
 
     def keys_between(self, index_id: bytes, start: bytes, end: bytes | None) -> list[bytes]:
         keys = self._keys.get(index_id, [])
@@ -84,3 +93,15 @@ class MemorySnapshot:
                 if len(rows) == limit:
                     break
         return rows
+
+    @property
+    def published(self) -> MemorySnapshot:
+        return self
+
+    def changed_keys(self, index_id: bytes, ts: int) -> set[bytes] | None:
+        first, last = sorted((ts, self.ts))
+        return self._view.keys_changed(index_id, first, last)
+
+    @property
+    def kept(self) -> KeptIndexes:
+        return self._view.kept

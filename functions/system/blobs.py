@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from functions.catalog import BACKFILLED, ENABLED
+from functions.indexes import BACKFILLED, ENABLED
 from functions.system.exports import is_export_under_way, zips_in_use
 from functions.system.files import BY_STORAGE_KEY, FILES
 from functions.system.imports import uploads_in_use

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from functions.catalog import BACKFILLING, Index, Table, bootstrap_catalog, index_fields
+from functions.search.kept_indexes import KeptIndexes
 from functions.snapshot import Row
 from functions.system.tables import index_row_id, table_row_id
 from functions.transaction import Transaction
@@ -18,7 +19,7 @@ class EmptySnapshot:
     """A SnapshotReader over nothing."""
 
     def __init__(self, ts: int) -> None:
-        self.ts, self.catalog_ts = ts, 0
+        self.ts, self.catalog_ts, self.kept = ts, 0, KeptIndexes()
 
     def get(self, index_id: bytes, key: bytes) -> Row | None:
         return None
@@ -27,6 +28,13 @@ class EmptySnapshot:
         self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
     ) -> list[Row]:
         return []
+
+    @property
+    def published(self) -> EmptySnapshot:
+        return self
+
+    def changed_keys(self, index_id: bytes, ts: int) -> set[bytes] | None:
+        return set()
 
 
 def bootstrap_transaction(begin_ts: int, now_ms: float) -> Transaction:

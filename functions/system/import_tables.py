@@ -27,8 +27,12 @@ def create_hidden(transaction: Transaction, name: str, number: int) -> Table:
         if replaced is not None
         else (Index(b"", BY_ID, ()), Index(b"", BY_CREATION_TIME, (("_creationTime",),)))
     )
-    fresh = tuple(replace(index, index_id=transaction.new_internal_id(), row_id="") for index in indexes)
-    table = Table(name, number, transaction.new_internal_id(), fresh)
+
+    def fresh(found: tuple[Index, ...]) -> tuple[Index, ...]:
+        return tuple(replace(index, index_id=transaction.new_internal_id(), row_id="") for index in found)
+
+    kept = fresh(replaced.kept_indexes) if replaced is not None else ()
+    table = Table(name, number, transaction.new_internal_id(), fresh(indexes), kept)
     transaction.insert_table(table, "hidden")
     return table
 
@@ -73,13 +77,13 @@ def _check_unchanged(transaction: Transaction, table: Table, replaced: Table, *,
 
 
 def _definitions(table: Table) -> set[tuple[object, ...]]:
-    return {(index.name, index.fields, index.state, index.is_staged) for index in table.indexes}
+    return {(index.name, index.fields, index.state, index.is_staged) for index in table.all_indexes}
 
 
 def _drop(transaction: Transaction, table: Table) -> None:
     """Its rows in the catalog; what it holds is unreachable then, and swept."""
     catalog = transaction.catalog
     invariant(table.tablet_id != TABLES_TABLET, "the table of tables stays")
-    for index in table.indexes:
+    for index in table.all_indexes:
         transaction.delete(catalog.tables["_index"], index.row_id)
     transaction.delete(catalog.tables["_tables"], table_row_id(table.tablet_id))

@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from functions.catalog import BACKFILLING, ENABLED, Catalog, Module, Table
+from functions.catalog import Catalog, Module, Table
 from functions.components import ACTIVE, UNMOUNTED, Component
+from functions.indexes import BACKFILLING, DATABASE, ENABLED, Index, named_fields
 from functions.pages import PageRequest, read_page
 from functions.query import plan_query
 from functions.scheduled_jobs import JOBS
@@ -91,12 +92,19 @@ def table_indexes(transaction: Transaction, args: Args, _context: SystemContext)
         {
             "name": index.name,
             "staged": index.is_staged,
-            "fields": [name for name in index.field_names if name != "_creationTime"],
+            "fields": _declared_fields(index),
             "backfill": {"state": _backfill_state(index.state)},
         }
         for table, index in user_indexes(transaction.catalog)
         if table.name == args["tableName"]
     ]
+
+
+def _declared_fields(index: Index) -> Any:
+    """A list, or an object for the kinds whose fields have parts of their own."""
+    if index.kind == DATABASE:
+        return list(index.field_names[:-1])
+    return named_fields(index.kind, index.field_names)
 
 
 def _backfill_state(state: str) -> str:

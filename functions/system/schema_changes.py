@@ -10,21 +10,21 @@ Read in this order: plan_indexes, begin_indexes, finish_indexes; submit_schema, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from functions.catalog import (
+from functions.catalog import BY_CREATION_TIME, BY_ID, Catalog, Table, index_fields
+from functions.indexes import (
     BACKFILLED,
     BACKFILLING,
-    BY_CREATION_TIME,
-    BY_ID,
+    DATABASE,
     ENABLED,
-    Catalog,
+    SEARCH,
     Index,
-    Table,
-    index_fields,
+    index_config,
+    named_fields,
 )
-from functions.schema import Schema
+from functions.schema import Schema, SearchIndexDefinition, TableDefinition
 from functions.system import errors
 from functions.system.lifecycle import (
     IndexEvent,
@@ -42,12 +42,13 @@ from log.invariant import invariant
 
 @dataclass(frozen=True, slots=True, order=True)
 class IndexSpec:
-    """A database index as a schema declares it. `fields` ends with `_creationTime`."""
+    """An index as a schema declares it. `fields` are as in functions.indexes.Index."""
 
     table: str
     name: str
     fields: tuple[str, ...]
     is_staged: bool = False
+    kind: str = DATABASE
 
     @property
     def full_name(self) -> str:
@@ -55,7 +56,8 @@ class IndexSpec:
 
     def to_json(self) -> dict[str, Any]:
         """An entry of IndexDiff (spec 02 7): without the field the server appended."""
-        entry = {"name": self.full_name, "type": "database", "fields": list(self.fields[:-1])}
+        declared = self.fields[:-1] if self.kind == DATABASE else self.fields
+        entry = {"name": self.full_name, "type": self.kind, **named_fields(self.kind, declared)}
         return {**entry, "staged": True} if self.is_staged else entry
 
 
@@ -94,27 +96,36 @@ class IndexPlan:
 
 def check_supported(schema: Schema) -> None:
     for table in schema.tables.values():
-        if table.search_indexes or table.vector_indexes:
-            raise not_supported_yet("Search indexes")
+        if table.vector_indexes:
+            raise not_supported_yet("Vector indexes")
 
 
 def declared_indexes(schema: Schema | None) -> list[IndexSpec]:
     """Every index of a schema; without a schema there is none."""
-    return sorted(
-        IndexSpec(table.name, index.name, index.fields, index.staged)
-        for table in (schema.tables.values() if schema is not None else ())
-        for index in table.indexes
-    )
+    tables = schema.tables.values() if schema is not None else ()
+    return sorted(spec for table in tables for spec in _declared_by(table))
+
+
+def _declared_by(table: TableDefinition) -> Iterator[IndexSpec]:
+    for index in table.indexes:
+        yield IndexSpec(table.name, index.name, index.fields, index.staged)
+    for search in table.search_indexes:
+        yield IndexSpec(table.name, search.name, _search_fields(search), search.staged, SEARCH)
+
+
+def _search_fields(search: SearchIndexDefinition) -> tuple[str, ...]:
+    """The order of filter fields says nothing, so that it makes no other index."""
+    return (search.search_field, *sorted(search.filter_fields))
 
 
 def spec_of(table_name: str, index: Index) -> IndexSpec:
-    return IndexSpec(table_name, index.name, index.field_names, index.is_staged)
+    return IndexSpec(table_name, index.name, index.field_names, index.is_staged, index.kind)
 
 
 def user_indexes(catalog: Catalog) -> Iterator[tuple[Table, Index]]:
     """The indexes that schemas made, by table and name."""
     for table in catalog.user_tables():
-        for index in table.indexes:
+        for index in table.all_indexes:
             if index.name not in (BY_ID, BY_CREATION_TIME):
                 yield table, index
 
@@ -167,7 +178,8 @@ def _matching(spec: IndexSpec, existing: list[tuple[str, Index]]) -> Index | Non
     found = [
         index
         for table, index in existing
-        if (table, index.name, index.field_names) == (spec.table, spec.name, spec.fields)
+        if (table, index.name, index.field_names, index.kind)
+        == (spec.table, spec.name, spec.fields, spec.kind)
     ]
     return min(found, key=lambda index: index.state != ENABLED, default=None)
 
@@ -182,17 +194,18 @@ def create_tables(transaction: Transaction, schema: Schema | None) -> frozenset[
 
 
 def begin_indexes(transaction: Transaction, plan: IndexPlan, new_tables: frozenset[str]) -> None:
-    """Drop what is superseded and insert what is added: ready at once on a new table, else to be filled."""
+    """Drop what is superseded and insert what is added: ready at once on a new table; else a database index
+    is to be filled, and the others wait for the end of the push."""
     for _, index in plan.superseded:
         _drop(transaction, index)
     for spec in plan.added:
         table = transaction.catalog.tables[spec.table]
-        if spec.table not in new_tables:
-            state = BACKFILLING
-        else:
+        if spec.table in new_tables:
             state = BACKFILLED if spec.is_staged else ENABLED
+        else:
+            state = BACKFILLING if spec.kind == DATABASE else BACKFILLED
         paths = tuple(tuple(field.split(".")) for field in spec.fields)
-        row = index_fields(table, Index(b"", spec.name, paths, state, spec.is_staged))
+        row = index_fields(table, Index(b"", spec.name, paths, state, spec.is_staged, kind=spec.kind))
         transaction.insert("_index", row)
 
 
@@ -223,13 +236,7 @@ def _drop(transaction: Transaction, index: Index) -> None:
 
 
 def _set_index_state(transaction: Transaction, index: Index, state: IndexState, *, is_staged: bool) -> None:
-    if state is IndexState.BACKFILLING:
-        on_disk: dict[str, Any] = {"type": state.value, "backfillState": {"staged": is_staged}}
-    elif state is IndexState.BACKFILLED:
-        on_disk = {"type": state.value, "staged": is_staged}
-    else:
-        on_disk = {"type": state.value}
-    config = {"type": "database", "fields": list(index.field_names), "onDiskState": on_disk}
+    config = index_config(replace(index, state=state.value, is_staged=is_staged))
     transaction.patch(transaction.catalog.tables["_index"], index.row_id, {"config": config})
 
 

@@ -42,6 +42,9 @@ LEAVES: list[Any] = [
     {"source": {"type": "IndexRange", "indexName": "notes.by_creation_time", "order": [],
                 "range": [{"type": "Eq", "fieldPath": "_creationTime", "value": {"$bad": 1}}]}},
     {"source": {"type": "Search", "indexName": "a.b"}}, {"source": 7}, {"operators": 7},
+    {"source": {"type": "Search", "indexName": "notes.by_id", "filters": [{"type": "Search"}]}},
+    {"source": {"type": "Search", "indexName": "notes.by_id",
+                "filters": [{"type": "Search", "fieldPath": "body", "value": 7}]}},
 ]  # fmt: skip
 ACTION_CALLS = [
     *(

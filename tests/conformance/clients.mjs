@@ -101,6 +101,40 @@ const scenarios = {
     }
   },
 
+  async search() {
+    const client = connect();
+    const { notes } = anyApi;
+    const find = watch(client, notes.find, { text: "red fo", shelf: channel });
+    await find.until((value) => value.length === 0);
+    const add = (body, shelf = channel) => client.mutation(notes.add, { body, shelf });
+    const fox = await add("The red fox");
+    await find.until((value) => value.length === 1);
+    await add("a red, red FOX", "another shelf");
+    await add("fowl that is anything but red: red in no way at all");
+    await add("nothing of the kind");
+    const found = await find.until((value) => value.length === 2);
+    say("live", found);
+    await client.mutation(notes.remove, { id: fox });
+    await find.until((value) => value.length === 1 && value[0].startsWith("fowl"));
+    say("own writes", await client.mutation(notes.findOwn, { body: "owned", shelf: channel }));
+    const bodies = [];
+    let paginationOpts = { numItems: 2, cursor: null };
+    for (const number of [1, 2, 3, 4, 5]) await add(`page ${number}`);
+    for (let isDone = false; !isDone; ) {
+      const page = await client.query(notes.page, { text: "page", shelf: channel, paginationOpts });
+      bodies.push(...page.page.map(({ body }) => body));
+      isDone = page.isDone;
+      paginationOpts = { numItems: 2, cursor: page.continueCursor };
+    }
+    say("pages", bodies);
+    await client.mutation(notes.fill, { count: 1_200, shelf: "full shelf" });
+    say("filled", await client.query(notes.find, { text: "filled 1199", shelf: "full shelf" }));
+    const body = "owned again";
+    say("own writes", await client.mutation(notes.findOwn, { body, shelf: channel }));
+    await client.query(notes.findWrongly, {}).catch((error) => say("refused", error.message));
+    await client.close();
+  },
+
   async live() {
     const [writer, reader] = [connect(), connect()];
     const list = watch(reader, messages.list, { channel });

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from actors.projections.documents import MemoryView
-from functions.catalog import BACKFILLED, BACKFILLING, Catalog, Index, Table, load_catalog
+from functions.catalog import BACKFILLING, Catalog, Index, Table, load_catalog
+from functions.indexes import BACKFILLED
 from functions.system.bootstrap import bootstrap_body
 from functions.system.tables import CATALOG_TABLETS
 from functions.transaction import Transaction

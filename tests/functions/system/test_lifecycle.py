@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from functions import catalog
+from functions import indexes
 from functions.system.lifecycle import (
     EXPORT_TRANSITIONS,
     IMPORT_TRANSITIONS,
@@ -77,7 +77,7 @@ def test_failed_and_overwritten_schemas_are_final() -> None:
 
 
 def test_the_stored_names_of_index_states_are_those_the_catalog_reads() -> None:
-    stored = {catalog.BACKFILLING, catalog.BACKFILLED, catalog.ENABLED}
+    stored = {indexes.BACKFILLING, indexes.BACKFILLED, indexes.ENABLED}
     assert stored == {state.value for state in set(IndexState) - {IndexState.DROPPED}}
 
 

@@ -119,18 +119,11 @@ def test_a_schema_that_breaks_a_rule_keeps_the_rules_code(deployment: Deployment
     assert refusal.code == "FieldsNotUniqueWithinIndex"
 
 
-@pytest.mark.parametrize("kind", ["searchIndexes", "vectorIndexes"])
-def test_search_indexes_are_refused_by_name(deployment: Deployment, kind: str) -> None:
-    index = {
-        "indexDescriptor": "s",
-        "searchField": "f",
-        "vectorField": "f",
-        "dimensions": 4,
-        "filterFields": [],
-    }
-    schema = schema_module({**table("a"), kind: [index]})
+def test_vector_indexes_are_refused_by_name(deployment: Deployment) -> None:
+    index = {"indexDescriptor": "s", "vectorField": "f", "dimensions": 4, "filterFields": []}
+    schema = schema_module({**table("a"), "vectorIndexes": [index]})
     refusal = start_refusal(deployment, schema=schema)
-    assert (refusal.code, "Search indexes" in refusal.message) == ("NotSupportedYet", True)
+    assert (refusal.code, "Vector indexes" in refusal.message) == ("NotSupportedYet", True)
 
 
 # --- auth config ---------------------------------------------------------------------------------------

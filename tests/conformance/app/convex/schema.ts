@@ -12,5 +12,9 @@ export default defineSchema({
     at: v.commitTs(),
     deep: v.array(v.object({ at: v.int64() })),
   }).index("by_at", ["at"]),
+  notes: defineTable({ body: v.string(), shelf: v.string() }).searchIndex("by_body", {
+    searchField: "body",
+    filterFields: ["shelf"],
+  }),
   counters: defineTable({ name: v.string(), n: v.number() }).index("by_name", ["name"]),
 });
