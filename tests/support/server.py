@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFORMANCE_APP = ROOT / "tests" / "conformance" / "app"
 NPM = ROOT / "tests" / "npm" / "node_modules"
 LAST_ROLE = "slow-executor"
-READY_SECONDS_MAX = 90
+READY_SECONDS_MAX = 180
 _TIDELOG = Path(sys.executable).with_name("tidelog")
 
 

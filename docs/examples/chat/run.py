@@ -27,7 +27,7 @@ SITE_PORT = int(os.environ.get("SITE_PORT", "3211"))
 PAGE_PORT = int(os.environ.get("PAGE_PORT", "3000"))
 DATA = os.environ.get("TIDELOG_DATA", ".tidelog")
 URL = f"http://{HOST}:{PORT}"
-READY_SECONDS_MAX = 60
+READY_SECONDS_MAX = 180
 STOP_SECONDS_MAX = 30
 
 
