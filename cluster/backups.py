@@ -30,6 +30,7 @@ from cluster.config import Settings
 from cluster.data_folder import FORMAT_VERSION, DataFolder, StartRefused
 from cluster.stores import open_log_reader, open_log_store
 from log.committer import LogEnd
+from log.folders import sync_folder
 from log.limits import BACKUP_RECORDS_PER_STEP, BLOB_CHUNK_BYTES
 from log.proven_log import ProvenLog, RecordSource
 from log.record import Record
@@ -62,7 +63,7 @@ def back_up(data: Path, target: Path, settings: Settings) -> Copied:
     _write(unfinished / "format", str(FORMAT_VERSION))
     _sync_tree(unfinished)
     unfinished.rename(target)
-    _sync(target.resolve().parent)
+    sync_folder(target.resolve().parent)
     return copied
 
 
@@ -113,7 +114,7 @@ def _proven(source: RecordSource) -> Iterator[Record]:
 def _copy_records(records: Iterator[Record], store: LogStore) -> None:
     epoch = store.claim_epoch()
     while step := list(itertools.islice(records, BACKUP_RECORDS_PER_STEP)):
-        store.append_and_sync(epoch, step)
+        store.append_andsync_folder(epoch, step)
 
 
 def _copy_blobs(source: Path, target: Path) -> int:
@@ -160,12 +161,4 @@ def _write(path: Path, text: str) -> None:
 
 def _sync_tree(folder: Path) -> None:
     for path, _folders, _files in os.walk(folder):
-        _sync(Path(path))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(Path(path))

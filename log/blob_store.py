@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import IO, Protocol
 
 from log.file_errors import disk_nearly_full
+from log.folders import sync_folder
 from log.limits import BLOB_CHUNK_BYTES, BLOB_DISK_FREE_BYTES_MIN
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -120,7 +121,7 @@ class LocalBlobStore:
         self.folder = folder
         if not folder.exists():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         self._remove_unfinished()
 
     def begin(self) -> LocalBlobWriter:
@@ -210,7 +211,7 @@ class LocalBlobWriter:
                 os.utime(self._path)
                 self._path.rename(target)
             # Also for a blob that was there: whoever put it may not have come as far as this yet.
-            _sync_folder(self._store.folder)
+            sync_folder(self._store.folder)
         self._file.close()
         return blob
 
@@ -291,11 +292,3 @@ def _unfinished_file(folder: Path) -> tuple[IO[bytes], Path]:
         if os.fstat(descriptor).st_nlink > 0:
             return file, Path(name)
         file.close()  # a store that was just opened took it for left behind, before it was locked
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import multiprocessing
 import os
 import random
@@ -21,14 +20,12 @@ from log.errors import BackendError
 from log.limits import BLOB_CHUNK_BYTES
 from log.past_blobs import PastBlobs
 
+from ..contracts.blob_store_contract import BlobStoreContract, key_of
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalBlobStore:
     return LocalBlobStore(tmp_path / "data" / "files")
-
-
-def key_of(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def blobs_on_disk(store: LocalBlobStore) -> dict[str, bytes]:
@@ -39,31 +36,13 @@ def unfinished(store: LocalBlobStore) -> list[Path]:
     return list(store.folder.glob("unfinished-*"))
 
 
-@pytest.mark.parametrize("size", [0, 1, BLOB_CHUNK_BYTES, BLOB_CHUNK_BYTES + 1, 5 * BLOB_CHUNK_BYTES])
-def test_a_blob_is_read_as_it_was_put_under_its_own_digest(store: LocalBlobStore, size: int) -> None:
-    content = random.Random(size).randbytes(size)
-    blob = put_bytes(store, content)
-    assert (blob.key, blob.sha256.hex(), blob.size_bytes) == (key_of(content), key_of(content), size)
-    assert read_bytes(store, blob.key) == content and store.size_of(blob.key) == size
+class TestLocalBlobStore(BlobStoreContract):
+    """`store` is the fixture above."""
+
+
+def test_nothing_unfinished_is_left_of_what_was_put(store: LocalBlobStore) -> None:
+    put_bytes(store, b"finished")
     assert not unfinished(store)
-
-
-def test_a_range_is_the_slice_a_list_of_bytes_would_give(store: LocalBlobStore) -> None:
-    rng = random.Random(1)
-    content = rng.randbytes(3 * BLOB_CHUNK_BYTES + 17)
-    key = put_bytes(store, content).key
-    for start, end in [(0, 0), (0, 1), (len(content), None), (len(content) + 5, None), (5, len(content) + 9)]:
-        assert read_range(store, key, start, end) == content[start:end]
-    for _ in range(20):
-        start, end = rng.randrange(len(content)), rng.choice([None, rng.randrange(len(content))])
-        assert read_range(store, key, start, end) == content[start:end], f"seed 1: [{start}, {end})"
-
-
-def read_range(store: LocalBlobStore, key: str, start: int, end: int | None) -> bytes:
-    with contextlib.closing(store.open(key, start, end)) as opened:
-        pieces = list(iter(opened.next_piece, b""))
-    assert all(len(piece) <= BLOB_CHUNK_BYTES for piece in pieces)
-    return b"".join(pieces)
 
 
 def test_equal_content_is_one_file_that_is_not_written_again(store: LocalBlobStore) -> None:
@@ -98,7 +77,7 @@ STEPS: dict[str, Callable[[pytest.MonkeyPatch, Callable[..., Any]], None]] = {
     "fsync": lambda patch, stop: patch.setattr(blob_store.os, "fsync", stop),
     "utime": lambda patch, stop: patch.setattr(blob_store.os, "utime", stop),
     "rename": lambda patch, stop: patch.setattr(Path, "rename", stop),
-    "folder sync": lambda patch, stop: patch.setattr(blob_store, "_sync_folder", stop),
+    "folder sync": lambda patch, stop: patch.setattr(blob_store, "sync_folder", stop),
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
 import resource
 import threading
 import time
@@ -14,11 +12,11 @@ from typing import Any
 import pytest
 
 from log import object_blob_store
-from log.blob_store import BlobMissing, put_bytes, read_bytes
+from log.blob_store import put_bytes, read_bytes
 from log.errors import BackendError
-from log.limits import BLOB_CHUNK_BYTES
 from log.object_blob_store import BadObjectStoreUrl, ObjectBlobStore, open_object_store
 
+from ..contracts.blob_store_contract import BlobStoreContract, key_of
 from ..support.s3 import BUCKET, s3_server
 
 MIB = 1024 * 1024
@@ -35,70 +33,21 @@ def store(address: str, tmp_path: Path, request: pytest.FixtureRequest) -> Objec
     return open_object_store(f"s3://{BUCKET}/{request.node.name.split('[')[0][-20:]}", tmp_path / "spool")
 
 
-def key_of(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+class TestObjectBlobStore(BlobStoreContract):
+    """`store` is the fixture above."""
 
 
-def read_range(store: ObjectBlobStore, key: str, start: int, end: int | None) -> bytes:
-    opened = store.open(key, start, end)
-    pieces = list(iter(opened.next_piece, b""))
-    assert all(len(piece) <= BLOB_CHUNK_BYTES for piece in pieces)
-    return b"".join(pieces)
-
-
-@pytest.mark.parametrize("size", [0, 1, BLOB_CHUNK_BYTES + 1, 8 * MIB, 20 * MIB + 3])
-def test_a_blob_is_read_as_it_was_put_under_its_own_digest(store: ObjectBlobStore, size: int) -> None:
-    content = random.Random(size).randbytes(size)
-    blob = put_bytes(store, content)
-    assert (blob.key, blob.sha256.hex(), blob.size_bytes) == (key_of(content), key_of(content), size)
-    assert read_bytes(store, blob.key) == content and store.size_of(blob.key) == size
-
-
-def test_a_range_is_the_slice_a_list_of_bytes_would_give(store: ObjectBlobStore) -> None:
-    rng = random.Random(1)
-    content = rng.randbytes(3 * BLOB_CHUNK_BYTES + 17)
-    key = put_bytes(store, content).key
-    for start, end in [(0, 0), (0, 1), (len(content), None), (len(content) + 5, None), (5, len(content) + 9)]:
-        assert read_range(store, key, start, end) == content[start:end]
-    for _ in range(20):
-        start, end = rng.randrange(len(content)), rng.choice([None, rng.randrange(len(content))])
-        assert read_range(store, key, start, end) == content[start:end], f"seed 1: [{start}, {end})"
-
-
-def test_what_is_not_there_is_missing_and_deleting_it_is_nothing(store: ObjectBlobStore) -> None:
-    key = key_of(b"never put")
-    assert store.size_of(key) is None
-    with pytest.raises(BlobMissing):
-        store.open(key)
-    store.delete(key)
-    for wrong in ("", "../x", "A" * 64):
-        with pytest.raises(BlobMissing):
-            store.open(wrong)
-
-
-def test_a_discarded_blob_is_nowhere(store: ObjectBlobStore, tmp_path: Path) -> None:
+def test_bytes_wait_in_files_without_a_name(store: ObjectBlobStore, tmp_path: Path) -> None:
     writer = store.begin()
-    writer.write(b"half of it")
-    writer.discard()
-    writer.discard()
-    assert store.size_of(key_of(b"half of it")) is None
+    writer.write(b"on its way")
     assert list((tmp_path / "spool").iterdir()) == []
+    writer.discard()
 
 
-def test_blobs_are_listed_by_when_they_were_put_last(store: ObjectBlobStore) -> None:
-    keys = {put_bytes(store, bytes([n])).key for n in range(5)}
-    assert set(store.keys_put_before(time.time() + 60)) == keys
-    assert set(store.keys_put_before(time.time() - 60)) == set()
-
-
-def test_an_unused_blob_is_deleted_and_one_that_was_put_since_is_not(store: ObjectBlobStore) -> None:
+def test_no_mark_is_left_behind(store: ObjectBlobStore) -> None:
     key = put_bytes(store, b"unused").key
-    assert not store.delete_unused(key, time.time() - 60)
-    assert store.size_of(key) is not None
     assert store.delete_unused(key, time.time() + 60)
-    assert store.size_of(key) is None
-    assert not store.delete_unused(key, time.time() + 60)
-    assert not store.is_condemned(key), "no mark is left behind"
+    assert not store.is_condemned(key)
 
 
 class Paused:
