@@ -32,10 +32,12 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Transactions:
     """How an action reaches the database for itself. `begin` gives one that only reads, at the newest ts;
-    `transact` takes (source, work) and answers what work did, once what it wrote is durable."""
+    `transact` takes (source, work) and answers what work did, once what it wrote is durable. `searching` runs
+    what may search (NodeReader.searching)."""
 
     begin: Callable[[], Awaitable[Attempt]]
     transact: Callable[[str, Callable[[Transaction], bytes]], Awaitable[bytes]]
+    searching: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
     def within(self, component: str) -> Transactions:
         """The same, in a component from the beginning."""
@@ -52,11 +54,16 @@ class Transactions:
 
             return await self.transact(source, run)
 
-        return Transactions(begin, transact)
+        return Transactions(begin, transact, self.searching)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """What `work` finds at the newest ts."""
         return work((await self.begin()).transaction)
+
+    async def search(self, work: Callable[[Transaction], bytes]) -> bytes:
+        """As `read`, where a search may have to wait for its index."""
+        found: bytes = await self.searching(lambda: self.read(work))
+        return found
 
 
 class ActionFiles:

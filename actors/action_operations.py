@@ -28,6 +28,7 @@ from functions.components import APP_PATH
 from functions.function_address import FunctionAddress, named_address
 from functions.function_handles import callee_of, create_handle
 from functions.isolate import AnswerError
+from functions.search.vector_search import vector_search
 from functions.system.files import FileAccess
 from functions.transaction import Transaction
 from log.errors import not_supported_yet
@@ -161,6 +162,9 @@ class ActionOperations:
         handle = await self._transactions.read(lambda transaction: create_handle(transaction, arguments))
         return orjson.dumps(handle)
 
+    async def search_vectors(self, arguments: dict[str, Any]) -> bytes:
+        return await self._transactions.search(lambda transaction: vector_search(transaction, arguments))
+
     # --- scheduling ---------------------------------------------------------------------------------
 
     async def schedule(self, arguments: dict[str, Any]) -> bytes:
@@ -213,6 +217,7 @@ _HANDLERS: dict[str, Handler] = {
     "1.0/actions/action": ActionOperations.run_action,
     "1.0/actions/schedule": ActionOperations.schedule,
     "1.0/actions/cancel_job": ActionOperations.cancel,
+    "1.0/actions/vectorSearch": ActionOperations.search_vectors,
     "1.0/createFunctionHandle": ActionOperations.create_handle,
     "host/sleep": ActionOperations.sleep,
     "host/fetch": ActionOperations.fetch,
@@ -221,7 +226,6 @@ _HANDLERS: dict[str, Handler] = {
 }
 
 NOT_BUILT = {
-    "1.0/actions/vectorSearch": "vector search",
     "1.0/auditLog": "audit logging",
 }
 """Calls of the package that have no implementation yet, and what a user knows them as (docs/status.md)."""

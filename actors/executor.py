@@ -108,7 +108,7 @@ class Executor:
         def begin() -> Awaitable[Attempt]:
             return self._begin_reading(None)
 
-        return Transactions(begin, self._transact_for_action)
+        return Transactions(begin, self._transact_for_action, self._reader.searching)
 
     def _make_workers(self) -> tuple[TransferWorker, ...]:
         """Of a slow executor that has the server's blobs."""

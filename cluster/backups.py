@@ -114,7 +114,7 @@ def _proven(source: RecordSource) -> Iterator[Record]:
 def _copy_records(records: Iterator[Record], store: LogStore) -> None:
     epoch = store.claim_epoch()
     while step := list(itertools.islice(records, BACKUP_RECORDS_PER_STEP)):
-        store.append_andsync_folder(epoch, step)
+        store.append_and_sync(epoch, step)
 
 
 def _copy_blobs(source: Path, target: Path) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from log.ids import decode_id
 
 ENABLED, BACKFILLING, BACKFILLED = "Enabled", "Backfilling", "Backfilled2"
-DATABASE, SEARCH = "database", "search"
+DATABASE, SEARCH, VECTOR = "database", "search", "vector"
 
 _NO_SEGMENTS = {"data_type": "MultiSegment", "segments": []}
 
@@ -30,17 +30,21 @@ class Index:
     is_staged: bool = False
     row_id: str = ""
     kind: str = DATABASE
+    dimensions: int = 0  # of a vector index
 
     @property
     def field_names(self) -> tuple[str, ...]:
         return tuple(".".join(path) for path in self.fields)
 
 
-def named_fields(kind: str, names: Sequence[str]) -> dict[str, Any]:
-    """The fields of an index as they are called in JSON."""
+def named_fields(kind: str, names: Sequence[str], dimensions: int) -> dict[str, Any]:
+    """What an index is of, as it is called in JSON."""
     if kind == DATABASE:
         return {"fields": list(names)}
-    return {"searchField": names[0], "filterFields": list(names[1:])}
+    filter_fields = {"filterFields": list(names[1:])}
+    if kind == SEARCH:
+        return {"searchField": names[0], **filter_fields}
+    return {"vectorField": names[0], "dimensions": dimensions, **filter_fields}
 
 
 def index_config(index: Index) -> dict[str, Any]:
@@ -51,7 +55,8 @@ def index_config(index: Index) -> dict[str, Any]:
         state = {"state": "snapshotted", "data": _NO_SEGMENTS}
     else:
         state = {"state": "backfilled2", "staged": index.is_staged}
-    return {"type": index.kind, **named_fields(index.kind, index.field_names), "onDiskState": state}
+    fields = named_fields(index.kind, index.field_names, index.dimensions)
+    return {"type": index.kind, **fields, "onDiskState": state}
 
 
 def _database_state(state: str, is_staged: bool) -> dict[str, Any]:
@@ -67,7 +72,8 @@ def index_of_row(row: dict[str, Any]) -> Index:
     if kind == DATABASE:
         names, state = config["fields"], on_disk["type"]
     else:
-        names = [config["searchField"], *config["filterFields"]]
+        indexed = config["searchField" if kind == SEARCH else "vectorField"]
+        names = [indexed, *config["filterFields"]]
         state = ENABLED if on_disk["state"] == "snapshotted" else BACKFILLED
     return Index(
         index_id=decode_id(row["_id"]).internal_id,
@@ -77,4 +83,5 @@ def index_of_row(row: dict[str, Any]) -> Index:
         is_staged=bool((on_disk.get("backfillState") or on_disk).get("staged", False)),
         row_id=row["_id"],
         kind=kind,
+        dimensions=config.get("dimensions", 0),
     )

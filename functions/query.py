@@ -68,7 +68,7 @@ def plan_query(tree: dict[str, Any], catalog: Catalog) -> QueryPlan:
         raise errors.index_not_found(table_name, index_name)
     if virtual is None and table is not None and table.is_system:
         table = None  # private system tables look empty (spec 03 2.2)
-    index = _index_of(table, table_name, index_name) if table is not None else None
+    index = enabled_index(table, table_name, index_name) if table is not None else None
     if index is not None and index.kind != DATABASE:
         raise errors.index_not_a_database_index(f"{table_name}.{index_name}")
     start, end = b"", None
@@ -94,7 +94,7 @@ def _plan_search(tree: dict[str, Any], catalog: Catalog) -> QueryPlan:
     table = catalog.tables.get(table_name)
     if table is None or table.is_system:
         raise errors.index_not_found(table_name, index_name)
-    index = _index_of(table, table_name, index_name)
+    index = enabled_index(table, table_name, index_name)
     if index.kind != SEARCH:
         raise index_not_a_search_index(name)
     return QueryPlan(
@@ -109,7 +109,8 @@ def _plan_search(tree: dict[str, Any], catalog: Catalog) -> QueryPlan:
     )
 
 
-def _index_of(table: Table, table_name: str, index_name: str) -> Index:
+def enabled_index(table: Table, table_name: str, index_name: str) -> Index:
+    """The index a query names, of whatever kind; refused while it cannot be queried."""
     index = table.index(index_name)
     if index is None:
         raise errors.index_not_found(table_name, index_name)

@@ -65,6 +65,11 @@ SEARCH_RESULTS_MAX = 1_024
 SEARCH_INDEXES_HELD_MAX = 32
 SEARCH_ROWS_PER_STEP = 500
 
+# Vector search (spec 04 6.1).
+VECTOR_RESULTS_DEFAULT = 10
+VECTOR_RESULTS_MAX = 256
+VECTOR_CONDITIONS_MAX = 64
+
 # The writer.
 COMMIT_QUEUE_LENGTH_MAX = 1_024
 BATCH_RECORDS_MAX = 256
@@ -141,6 +146,7 @@ invariant(
 )
 invariant(HOT_PLACES_MAX < TURN_PLACES_MAX, "what a function may remember fits one turn")
 invariant(TURN_LOSSES_MAX < MUTATION_ATTEMPTS_MAX, "the exclusive lane is reached before a call gives up")
+invariant(VECTOR_RESULTS_DEFAULT <= VECTOR_RESULTS_MAX, "a search that names no limit is within it")
 invariant(DOCUMENT_BYTES_MAX < VALUE_BYTES_MAX, "a document is a value")
 invariant(BATCH_BYTES_MAX < FRAME_BYTES_MAX, "a batch fits a frame")
 

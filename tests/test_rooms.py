@@ -26,6 +26,7 @@ HOMES = {
     "cronsim": {"functions/crons.py"},
     "cryptography": {"functions/webcrypto.py", "functions/webcrypto_keys.py", "log/token_signer.py"},
     "icu": {"functions/intl/"},
+    "numpy": {"functions/search/vector_index.py"},
     "sqlite3": {"log/sqlite_store.py", "log/sqlite_reader.py"},
     "obstore": {"log/object_blob_store.py"},
     "psycopg": {"log/postgres_store.py"},

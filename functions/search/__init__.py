@@ -1,1 +1,1 @@
-"""Full-text search: indexes kept in memory by the process that searches, and exact scores over them."""
+"""Full-text and vector search: indexes in the memory of the process that searches, exact results."""

@@ -52,3 +52,49 @@ def scanned_too_many(limit: int) -> BackendError:
         "paginating the query, or using a filter field to limit the number of documents pulled from the "
         "search index.",
     )
+
+
+# --- vectors (spec 04 6.1) --------------------------------------------------------------------------
+
+
+def index_not_a_vector_index(name: str) -> BackendError:
+    return bad_request("IndexNotAVectorIndexError", f"Index {name} is not a vector index")
+
+
+def vector_limit_too_large(limit: int, requested: int) -> BackendError:
+    return bad_request(
+        "VectorLimitTooLargeError",
+        f"Vector queries can fetch at most {limit} results, requested {requested}.",
+    )
+
+
+def too_many_vector_conditions(name: str, limit: int, actual: int) -> BackendError:
+    return bad_request(
+        "TooManyElementsInVectorQueryError",
+        f"Vector query against {name} has too many conditions. Max: {limit} Actual: {actual}",
+    )
+
+
+def vector_dimensions_mismatch(expected: int, received: int) -> BackendError:
+    return bad_request(
+        "VectorDimensionsMismatch", f"Expected a vector with dimensions {expected}, received {received}."
+    )
+
+
+def incorrect_vector_filter_field(name: str, field: str) -> BackendError:
+    return bad_request(
+        "IncorrectVectorFilterField",
+        f"Vector query against {name} contains a filter on {field} "
+        "but that field isn't indexed for filtering in `filterFields`.",
+    )
+
+
+def invalid_vector_filter() -> BackendError:
+    return bad_request("InvalidVectorSearchFilter", "Filters should be a combination of `q.eq` and `q.or`.")
+
+
+def invalid_vector_equality() -> BackendError:
+    return bad_request(
+        "InvalidVectorSearchFilter",
+        "`q.eq` must take a field path as its first argument and a value as its second",
+    )

@@ -10,18 +10,44 @@ Promise: up to `_compared`, the index holds exactly the revisions of its table a
 
 from __future__ import annotations
 
-from functions.indexes import Index
-from functions.search.text_index import TextEntry, TextIndex
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from functions.indexes import SEARCH, Index
+from functions.search.text_index import TextIndex
 from functions.snapshot import Row, SnapshotReader
 from log import limits
+
+
+class Content(Protocol):
+    """What an index holds of each document, named by its key in `by_id`. An entry is what it knows of one
+    revision; `put(key, put(key, entry))` changes nothing."""
+
+    def keys(self) -> Iterator[bytes]: ...
+
+    def revision_of(self, key: bytes) -> int | None:
+        """Of what is held; None: nothing is."""
+
+    def entry_of(self, row: Row) -> Any: ...
+
+    def put(self, key: bytes, entry: Any) -> Any:
+        """Hold an entry, None = nothing; returns what was held instead."""
+
+
+def content_of(index: Index) -> Content:
+    indexed, *filter_fields = index.fields
+    if index.kind == SEARCH:
+        return TextIndex(indexed, tuple(filter_fields))
+    from functions.search.vector_index import VectorIndex  # NumPy takes 0.1 s: for whoever has vectors
+
+    return VectorIndex(indexed, index.dimensions, tuple(filter_fields))
 
 
 class KeptIndex:
     """See the module text. `by_id` is the id of the table's index of that name."""
 
     def __init__(self, index: Index, by_id: bytes) -> None:
-        search_field, *filter_fields = index.fields
-        self.content = TextIndex(search_field, tuple(filter_fields))
+        self.content = content_of(index)
         self.ts = 0
         self._by_id = by_id
         self._compared: bytes | None = b""  # the first key that is not compared; None: all are
@@ -42,8 +68,8 @@ class KeptIndex:
             return None
         return {key: snapshot.get(self._by_id, key) for key in changed}
 
-    def put(self, key: bytes, row: Row | None) -> TextEntry | None:
-        """Hold this revision; returns what was held instead."""
+    def put(self, key: bytes, row: Row | None) -> Any:
+        """Hold this revision; returns the entry that was held instead."""
         return self.content.put(key, self.content.entry_of(row) if row is not None else None)
 
     def _take_up(self, published: SnapshotReader, rows_max: int) -> None:

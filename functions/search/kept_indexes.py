@@ -17,10 +17,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from functions.indexes import Index
 from functions.search.kept_index import KeptIndex
-from functions.search.text_index import TextEntry, TextIndex
 from functions.snapshot import Row, SnapshotReader
 from log import limits
 from log.errors import out_of_retention
@@ -46,8 +46,8 @@ class KeptIndexes:
     @contextmanager
     def showing(
         self, snapshot: SnapshotReader, by_id: bytes, index: Index, own: Mapping[bytes, Row | None]
-    ) -> Iterator[TextIndex]:
-        """The index as it is at `snapshot` with `own` revisions on top, until the block ends.
+    ) -> Iterator[Any]:
+        """The content of the index as it is at `snapshot` with `own` revisions on top, until the block ends.
 
         `by_id` is the id of the table's index of that name, `own` has its keys.
         """
@@ -59,7 +59,7 @@ class KeptIndexes:
         if differences is None:
             self._give_back(index, kept)
             raise out_of_retention()
-        replaced: list[tuple[bytes, TextEntry | None]] = []
+        replaced: list[tuple[bytes, Any]] = []
         for key, row in {**differences, **own}.items():
             replaced.append((key, kept.put(key, row)))
         yield kept.content

@@ -69,8 +69,8 @@ class SearchScan:
         overlay = transaction.overlay_of(by_id)
         own = overlay.rows if overlay is not None else {}
         snapshot = transaction.snapshot
-        with snapshot.kept.showing(snapshot, by_id.index_id, self._index, own) as text_index:
-            hits = best_hits(text_index, query.tokens, query.filters)
+        with snapshot.kept.showing(snapshot, by_id.index_id, self._index, own) as index:
+            hits = best_hits(index, query.tokens, query.filters)
         placed = [(_place_of(hit), hit) for hit in hits]
         end = self._end
         inside = [each for each in placed if self._start <= each[0] and (end is None or each[0] < end)]

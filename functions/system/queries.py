@@ -104,7 +104,7 @@ def _declared_fields(index: Index) -> Any:
     """A list, or an object for the kinds whose fields have parts of their own."""
     if index.kind == DATABASE:
         return list(index.field_names[:-1])
-    return named_fields(index.kind, index.field_names)
+    return named_fields(index.kind, index.field_names, index.dimensions)
 
 
 def _backfill_state(state: str) -> str:

@@ -20,11 +20,12 @@ from functions.indexes import (
     DATABASE,
     ENABLED,
     SEARCH,
+    VECTOR,
     Index,
     index_config,
     named_fields,
 )
-from functions.schema import Schema, SearchIndexDefinition, TableDefinition
+from functions.schema import Schema, TableDefinition
 from functions.system import errors
 from functions.system.lifecycle import (
     IndexEvent,
@@ -36,7 +37,6 @@ from functions.system.lifecycle import (
 )
 from functions.transaction import Transaction
 from log import values
-from log.errors import not_supported_yet
 from log.invariant import invariant
 
 
@@ -49,6 +49,7 @@ class IndexSpec:
     fields: tuple[str, ...]
     is_staged: bool = False
     kind: str = DATABASE
+    dimensions: int = 0
 
     @property
     def full_name(self) -> str:
@@ -57,7 +58,11 @@ class IndexSpec:
     def to_json(self) -> dict[str, Any]:
         """An entry of IndexDiff (spec 02 7): without the field the server appended."""
         declared = self.fields[:-1] if self.kind == DATABASE else self.fields
-        entry = {"name": self.full_name, "type": self.kind, **named_fields(self.kind, declared)}
+        entry = {
+            "name": self.full_name,
+            "type": self.kind,
+            **named_fields(self.kind, declared, self.dimensions),
+        }
         return {**entry, "staged": True} if self.is_staged else entry
 
 
@@ -94,12 +99,6 @@ class IndexPlan:
         }
 
 
-def check_supported(schema: Schema) -> None:
-    for table in schema.tables.values():
-        if table.vector_indexes:
-            raise not_supported_yet("Vector indexes")
-
-
 def declared_indexes(schema: Schema | None) -> list[IndexSpec]:
     """Every index of a schema; without a schema there is none."""
     tables = schema.tables.values() if schema is not None else ()
@@ -110,16 +109,15 @@ def _declared_by(table: TableDefinition) -> Iterator[IndexSpec]:
     for index in table.indexes:
         yield IndexSpec(table.name, index.name, index.fields, index.staged)
     for search in table.search_indexes:
-        yield IndexSpec(table.name, search.name, _search_fields(search), search.staged, SEARCH)
-
-
-def _search_fields(search: SearchIndexDefinition) -> tuple[str, ...]:
-    """The order of filter fields says nothing, so that it makes no other index."""
-    return (search.search_field, *sorted(search.filter_fields))
+        fields = (search.search_field, *sorted(search.filter_fields))  # their order makes no other index
+        yield IndexSpec(table.name, search.name, fields, search.staged, SEARCH)
+    for vector in table.vector_indexes:
+        fields = (vector.vector_field, *sorted(vector.filter_fields))
+        yield IndexSpec(table.name, vector.name, fields, vector.staged, VECTOR, vector.dimensions)
 
 
 def spec_of(table_name: str, index: Index) -> IndexSpec:
-    return IndexSpec(table_name, index.name, index.field_names, index.is_staged, index.kind)
+    return IndexSpec(table_name, index.name, index.field_names, index.is_staged, index.kind, index.dimensions)
 
 
 def user_indexes(catalog: Catalog) -> Iterator[tuple[Table, Index]]:
@@ -176,10 +174,7 @@ def _was_pushed(index: Index) -> bool:
 def _matching(spec: IndexSpec, existing: list[tuple[str, Index]]) -> Index | None:
     """The index with that definition, the enabled one first."""
     found = [
-        index
-        for table, index in existing
-        if (table, index.name, index.field_names, index.kind)
-        == (spec.table, spec.name, spec.fields, spec.kind)
+        index for table, index in existing if replace(spec_of(table, index), is_staged=spec.is_staged) == spec
     ]
     return min(found, key=lambda index: index.state != ENABLED, default=None)
 
@@ -205,7 +200,8 @@ def begin_indexes(transaction: Transaction, plan: IndexPlan, new_tables: frozens
         else:
             state = BACKFILLING if spec.kind == DATABASE else BACKFILLED
         paths = tuple(tuple(field.split(".")) for field in spec.fields)
-        row = index_fields(table, Index(b"", spec.name, paths, state, spec.is_staged, kind=spec.kind))
+        index = Index(b"", spec.name, paths, state, spec.is_staged, "", spec.kind, spec.dimensions)
+        row = index_fields(table, index)
         transaction.insert("_index", row)
 
 

@@ -6,7 +6,6 @@ from functions.schema import Schema, parse_schema
 from functions.system import errors
 from functions.system.analysis import EvaluationFailed, Evaluator
 from functions.system.push_request import PushedModule
-from functions.system.schema_changes import check_supported
 from log.errors import BackendError, bad_request, invalid_schema
 
 _CODES = {
@@ -21,13 +20,11 @@ def evaluate_schema_file(evaluator: Evaluator, module: PushedModule | None) -> S
     if module is None:
         return None
     try:
-        schema = parse_schema(evaluator.default_export(module, "schema").decode())
+        return parse_schema(evaluator.default_export(module, "schema").decode())
     except EvaluationFailed as failure:
         raise errors.while_evaluating_schema(_refusal(failure)) from None
     except BackendError as failure:
         raise errors.while_evaluating_schema(failure) from None
-    check_supported(schema)
-    return schema
 
 
 def _refusal(failure: EvaluationFailed) -> BackendError:

@@ -135,6 +135,17 @@ const scenarios = {
     await client.close();
   },
 
+  async vectors() {
+    const client = connect();
+    const { points } = anyApi;
+    await client.mutation(points.add, { at: [1, 1, 0], kind: "near" });
+    await client.mutation(points.add, { at: [-1, 0, 0], kind: "far" });
+    await client.mutation(points.add, { at: [1, 0, 0], kind: "another" });
+    say("nearest", await client.action(points.nearest, { at: [2, 0, 0] }));
+    await client.action(points.mismatched, {}).catch((error) => say("refused", error.message));
+    await client.close();
+  },
+
   async live() {
     const [writer, reader] = [connect(), connect()];
     const list = watch(reader, messages.list, { channel });

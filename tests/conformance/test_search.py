@@ -1,6 +1,8 @@
-"""Full-text search through the real CLI and the unmodified npm client (spec 03 2.2)."""
+"""Full-text and vector search through the real CLI and the unmodified npm client (spec 03 2.2, 5.7)."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 
@@ -22,3 +24,11 @@ def test_live_searches_see_writes_in_order_of_relevance(server: RunningServer) -
     assert values_of(seen, "pages") == [[f"page {number}" for number in (5, 4, 3, 2, 1)]]
     (refused,) = values_of(seen, "refused")
     assert "contains an equality filter on body but that field isn't indexed for filtering" in refused
+
+
+def test_an_action_finds_the_nearest_vectors_of_the_kinds_it_asks_for(server: RunningServer) -> None:
+    (found,) = values_of(seen := observe(server, "vectors"), "nearest")
+    assert found["isOwn"]
+    assert found["scores"] == pytest.approx([math.sqrt(0.5), -1.0])
+    (refused,) = values_of(seen, "refused")
+    assert "Expected a vector with dimensions 3, received 2." in refused

@@ -119,11 +119,13 @@ def test_a_schema_that_breaks_a_rule_keeps_the_rules_code(deployment: Deployment
     assert refusal.code == "FieldsNotUniqueWithinIndex"
 
 
-def test_vector_indexes_are_refused_by_name(deployment: Deployment) -> None:
-    index = {"indexDescriptor": "s", "vectorField": "f", "dimensions": 4, "filterFields": []}
+@pytest.mark.parametrize("dimensions", [1, 4_097])
+def test_a_vector_has_from_2_to_4096_dimensions(deployment: Deployment, dimensions: int) -> None:
+    index = {"indexDescriptor": "s", "vectorField": "f", "dimensions": dimensions, "filterFields": []}
     schema = schema_module({**table("a"), "vectorIndexes": [index]})
     refusal = start_refusal(deployment, schema=schema)
-    assert (refusal.code, "Vector indexes" in refusal.message) == ("NotSupportedYet", True)
+    assert refusal.code == "InvalidVectorDimensionError"
+    assert f"Dimensions {dimensions} must be between 2 and 4096." in refusal.message
 
 
 # --- auth config ---------------------------------------------------------------------------------------

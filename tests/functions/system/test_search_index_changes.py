@@ -41,6 +41,24 @@ def found(deployment: Deployment, text: str, field: str = "body") -> list[Any]:
     return [values.loads(row.document)[field] for row in rows]  # type: ignore[index,call-overload]
 
 
+def test_a_vector_index_is_pushed_like_a_search_index(deployment: Deployment) -> None:
+    def pushed(dimensions: int) -> Any:
+        index = {"indexDescriptor": "by_vector", "vectorField": "v", "filterFields": ["b", "a"]}
+        return schema_module({**table("notes"), "vectorIndexes": [{**index, "dimensions": dimensions}]})
+
+    entry = {"name": "notes.by_vector", "type": "vector", "vectorField": "v", "filterFields": ["a", "b"]}
+    assert push(deployment, pushed(4)) == {"added_indexes": [{**entry, "dimensions": 4}]}
+    assert push(deployment, pushed(4)) == {}
+    rows = deployment.database.documents("_index")
+    config = next(row["config"] for row in rows if row["descriptor"] == "by_vector")
+    assert type(config["dimensions"]) is int, "an int64, as specified"
+    diff = push(deployment, pushed(5))
+    assert diff["added_indexes"] == [{**entry, "dimensions": 5}]
+    assert diff["removed_indexes"] == [{**entry, "dimensions": 4}]
+    shown = deployment.query("_system/frontend/indexes.js:default", tableName="notes", tableNamespace=None)
+    assert shown[0]["fields"] == {"vectorField": "v", "dimensions": 5.0, "filterFields": ["a", "b"]}
+
+
 ENTRY = {"name": "notes.by_text", "type": "search", "searchField": "body", "filterFields": ["a", "b"]}
 
 

@@ -16,5 +16,10 @@ export default defineSchema({
     searchField: "body",
     filterFields: ["shelf"],
   }),
+  points: defineTable({ at: v.array(v.float64()), kind: v.string() }).vectorIndex("by_at", {
+    vectorField: "at",
+    dimensions: 3,
+    filterFields: ["kind"],
+  }),
   counters: defineTable({ name: v.string(), n: v.number() }).index("by_name", ["name"]),
 });
