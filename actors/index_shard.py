@@ -18,10 +18,10 @@ from actors.runtime import Pauses
 from actors.view_environment import ViewState
 from actors.view_reader import ViewReader
 from functions.catalog import BACKFILLING, Catalog, Index, Table, load_catalog
+from functions.indexes import index_of_row
 from functions.system.tables import CATALOG_TABLETS, INDEX_TABLET
 from log import limits, values
 from log.committer import NANOSECONDS, Commit
-from log.ids import decode_id
 from log.invariant import InvariantViolation, invariant
 from log.keys import index_key
 from log.record import DocumentWrite, Record, RecordKind, decode_writes
@@ -260,8 +260,9 @@ def _created_unfilled(writes: tuple[DocumentWrite, ...]) -> Iterator[bytes]:
         if write.tablet_id == INDEX_TABLET and write.previous_ts == 0 and write.document is not None:
             row = values.loads_canonical(write.document)
             assert isinstance(row, dict)
-            if row["config"]["onDiskState"]["type"] == BACKFILLING:
-                yield decode_id(write.document_id).internal_id
+            index = index_of_row(row)
+            if index.state == BACKFILLING:
+                yield index.index_id
 
 
 def _fold_of(record: Record) -> _Fold:

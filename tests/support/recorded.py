@@ -94,6 +94,13 @@ export const sign = mutation(async () => {
   const { requestId } = await call("getRequestMetadata", {});
   return await insert("signatures", { who: identity?.subject ?? "nobody", requestId });
 });
+export const seek = mutation(async ({ text }) => {
+  const filters = [{ type: "Search", fieldPath: "text", value: text }];
+  const query = { source: { type: "Search", indexName: "notes.words", filters }, operators: [{ limit: 3 }] };
+  const { queryId } = JSON.parse(Convex.syscall("1.0/queryStream", JSON.stringify({ query })));
+  const { done, value } = await call("queryStreamNext", { queryId });
+  return await insert("signatures", { who: done ? "nobody" : value._id, requestId: text });
+});
 export const look = mutation(async ({ name }) => (await where("counters.by_name", "name", name)).length);
 export const notes = query(() => table("notes"));
 export const count = query(async ({ name }) => {
@@ -105,7 +112,7 @@ FIND = """
 export const find = query(({ text }) => where("notes.by_text", "text", text));
 """
 
-KINDS = {"increment": 5, "note": 4, "nested": 2, "remove": 2, "sign": 2, "fail": 1, "look": 1}
+KINDS = {"increment": 5, "note": 4, "nested": 2, "remove": 2, "sign": 2, "seek": 2, "fail": 1, "look": 1}
 """What a random call does, and how often. `fail` leaves no record, `look` one only for its session."""
 
 
@@ -140,9 +147,14 @@ class RecordedServer:
 
     async def push(self, source: str = SHOP, *others: Any, **notes_indexes: list[str]) -> None:
         """As the CLI pushes: start, wait for the indexes, finish. `others` are modules beside shop.js."""
-        schema = schema_module(
-            table("counters", by_name=["name"]), table("notes", **notes_indexes), validation=False
-        )
+        notes = table("notes", **notes_indexes)
+        notes["searchIndexes"] = [
+            {"indexDescriptor": "words", "searchField": "text", "filterFields": ["luck"]}
+        ]
+        notes["vectorIndexes"] = [
+            {"indexDescriptor": "near", "vectorField": "place", "dimensions": 2, "filterFields": []}
+        ]
+        schema = schema_module(table("counters", by_name=["name"]), notes, validation=False)
         started = await self.operate(
             "start_push", push_body(module("shop.js", source), *others, schema=schema)
         )
