@@ -156,7 +156,7 @@ class World:
         with contextlib.ExitStack() as stack:
             for place, name, replacement in (
                 (actors.core, "IndexShard", self._make_shard),
-                (actors.node_reader, "ViewReader", lambda folder: MemoryViewReader(self.views[folder])),
+                (actors.node_reader, "ViewReader", lambda folder, _max: MemoryViewReader(self.views[folder])),
                 (actors.node_reader, "_POLL_SECONDS", _POLL_SECONDS),
                 (actors.node_reader, "load_catalog", self._catalog),
                 (cluster.hosts, "_RECONNECT_SECONDS", _RECONNECT_SECONDS),
