@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-CLIENTS = ["tests/conformance", "tests/cluster/test_postgres_deployment.py"]
+CLIENTS = ["tests/conformance", "tests/cluster/test_postgres_deployment.py", "tests/simulation"]
 OPERATORS = ["tests/cli", "tests/chaos"]
 QUICK = ["tests/log", "tests/actors", "tests/functions", "tests/properties"]
 QUICK += ["--ignore-glob=*/test_postgres_*.py"]  # they need a server, and maybe a download
@@ -47,7 +47,7 @@ def main() -> int:
 def run_all(options: Sequence[str]) -> int:
     """The first part is shown as it goes; the output of the others follows it."""
     others = ["tests", *(f"--ignore={path}" for path in (*CLIENTS, *OPERATORS))]
-    parts = {"Clients": CLIENTS, "The CLI, and faults": OPERATORS, "Everything else": others}
+    parts = {"Clients, and histories": CLIENTS, "The CLI, and faults": OPERATORS, "Everything else": others}
     with tempfile.TemporaryDirectory() as folder:
         runs = [
             _Part(title, paths, options, Path(folder) / f"{number}.txt" if number else None)

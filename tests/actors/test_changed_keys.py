@@ -44,6 +44,7 @@ def test_every_key_that_differs_is_named_in_both_directions(tmp_path: Path, seed
                 assert different(here, there, index_id) <= named, (seed, left, right)
                 assert named == world.twin.snapshot(left).changed_keys(index_id, right), (seed, left, right)
     reader.close()
+    world.view.close(clean=False)
 
 
 def test_what_was_pruned_is_not_remembered(tmp_path: Path) -> None:
@@ -58,6 +59,7 @@ def test_what_was_pruned_is_not_remembered(tmp_path: Path) -> None:
         INDEXES[0], 50
     )
     reader.close()
+    world.view.close(clean=False)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -38,7 +38,7 @@ class TransferSite:
     def __init__(self, core: CoreDeployment) -> None:
         self.core = core
         self.blobs = LocalBlobStore(core.folder / "files")
-        self.transactions = Transactions(self._begin, self._transact)
+        self.transactions = Transactions(self._begin, self._transact, lambda run: run())
         self.before_commit: Callable[[str], Awaitable[None]] | None = None  # hears the source of each commit
         self.exporting = ExportJob(self.transactions, self._view_folder, self.blobs, time.time_ns)
         self.importing = ImportJob(self.transactions, self.blobs, time.time_ns)

@@ -85,6 +85,7 @@ def test_an_index_over_the_view_is_right_at_every_ts_before_and_after_pruning(
         ts = notes.rng.randrange(-(-oldest // 10), notes.seq + 1) * 10
         check(reader.snapshot(ts), notes.rng.choice(["re", "green", "blue"]), (seed, step, ts))
     reader.close()
+    notes.view.close(clean=False)
 
 
 def test_commits_that_are_not_published_are_seen_and_forgotten(tmp_path: Path) -> None:
@@ -102,6 +103,7 @@ def test_commits_that_are_not_published_are_seen_and_forgotten(tmp_path: Path) -
     notes.commit()
     check(reader.snapshot(60), "re", "another commit took its place")
     reader.close()
+    notes.view.close(clean=False)
 
 
 def test_an_index_whose_use_failed_is_made_anew(tmp_path: Path) -> None:
@@ -116,6 +118,7 @@ def test_an_index_whose_use_failed_is_made_anew(tmp_path: Path) -> None:
     with snapshot.kept.showing(snapshot, BY_ID, INDEX, {}) as third:
         assert third is second
     reader.close()
+    notes.view.close(clean=False)
 
 
 def test_a_snapshot_from_before_what_the_view_remembers_is_refused(tmp_path: Path) -> None:
@@ -130,6 +133,7 @@ def test_a_snapshot_from_before_what_the_view_remembers_is_refused(tmp_path: Pat
         pass
     assert refused.value.message == out_of_retention().message
     reader.close()
+    notes.view.close(clean=False)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -157,6 +161,7 @@ def test_an_index_comes_to_be_step_by_step_while_its_table_changes(tmp_path: Pat
                 check(newest, "re", (seed, step))
     assert met > 3, seed
     reader.close()
+    notes.view.close(clean=False)
 
 
 def test_only_so_many_indexes_are_held_and_the_unused_go_first(tmp_path: Path) -> None:
@@ -176,6 +181,7 @@ def test_only_so_many_indexes_are_held_and_the_unused_go_first(tmp_path: Path) -
         with snapshot.kept.showing(snapshot, BY_ID, indexes[number], {}) as again:
             assert (again is held[number]) is (number == 1), "the least recently used one was dropped"
     reader.close()
+    notes.view.close(clean=False)
 
 
 def test_two_threads_do_not_search_what_one_reader_keeps(tmp_path: Path) -> None:
@@ -196,3 +202,4 @@ def test_two_threads_do_not_search_what_one_reader_keeps(tmp_path: Path) -> None
     thread.join()
     assert len(failures) == 1
     reader.close()
+    notes.view.close(clean=False)
