@@ -109,6 +109,8 @@ class Actions:
                 os.urandom(SEED_BYTES),
                 float(time.time_ns() // 1_000_000),
             )
+            if isinstance(prepared, RunOutcome):
+                return Ended(prepared, attempt.transaction.begin_ts)
             return await self._run_prepared(prepared, 0, exchange) if prepared is not None else None
         finally:
             self._admission.leave(estimate_bytes)

@@ -259,6 +259,8 @@ class Executor:
 
         def work(attempt: Attempt) -> Done[Ended | RunCall | None]:
             nonlocal path
+            if attempt.transaction.catalog.is_paused:
+                return Done(None)  # the scheduler asks again when the deployment goes on
             begun = begin_action(job_id, request_id, attempt, may_start=may_start)
             if begun is not None:
                 return begun

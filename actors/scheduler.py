@@ -5,6 +5,8 @@ read once from the view at the start. An executor runs a mutation and ends its j
 asking twice does no harm: after a lost connection, or a failure that is nobody's fault, the job is asked for
 again, later and later. An action that had begun has then failed (actors/action_jobs.py).
 
+While the deployment is paused nothing is started; what became due then runs when it goes on.
+
 Invariant: every known job is running, or has an entry in the heap for the moment it is to be asked for.
 
 Read in this order: start, follow, run, _run.
@@ -21,8 +23,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from actors.runtime import ConnectionLost, Peer
-from functions.catalog import Catalog
+from functions.catalog import BACKEND_STATE, Catalog, is_pause
 from functions.cron_jobs import NEXT_RUNS
 from functions.scheduled_jobs import BY_NEXT_TS, JOBS, job_id_of
 from functions.snapshot import SnapshotReader
@@ -41,6 +45,7 @@ from log.limits import (
 _logger = logging.getLogger(__name__)
 _QUEUES = (JOBS, NEXT_RUNS)
 _TABLETS = frozenset(tablet_id_of(SYSTEM_TABLE_BY_NAME[name]) for name in _QUEUES)
+_STATE_TABLET = tablet_id_of(SYSTEM_TABLE_BY_NAME[BACKEND_STATE])
 _FIRST_DUE_KEY = encode_item(-(2**63))  # after null, which finished jobs hold
 _DOUBLINGS_MAX = 20
 _STALE_ENTRIES_MAX = 1_024
@@ -73,6 +78,7 @@ class Scheduler:
         self._executors: list[Peer] = []
         self._slow_executors: list[Peer] = []
         self._starts = 0
+        self._is_paused = False  # as the log says
         self._changed = asyncio.Event()
         self._defect: BaseException | None = None
         self.jobs_run = 0
@@ -83,6 +89,7 @@ class Scheduler:
 
     def start(self, snapshot: SnapshotReader, catalog: Catalog) -> None:
         """Take up everything that is to be run at the snapshot; `follow` brings what comes after."""
+        self._is_paused = catalog.is_paused
         for name in _QUEUES:
             index = catalog.tables[name].index(BY_NEXT_TS)
             assert index is not None
@@ -101,6 +108,9 @@ class Scheduler:
             for write in commit.body.writes:
                 if write.tablet_id in _TABLETS:
                     self._take_up(write.document_id, write.document)
+                elif write.tablet_id == _STATE_TABLET:
+                    self._is_paused = write.document is not None and is_pause(orjson.loads(write.document))
+                    self._changed.set()
 
     async def run(self) -> None:
         """Until cancelled. What runs then is asked for again after the next start."""
@@ -150,7 +160,7 @@ class Scheduler:
             heapq.heapify(self._heap)
 
     def _start_due(self) -> None:
-        while self._executors and len(self._running) < JOBS_RUNNING_MAX and self._is_first_due():
+        while self._may_start and self._is_first_due():
             start_ts, job_id = heapq.heappop(self._heap)
             job = self._jobs.get(job_id)
             if job is None or job.start_ts != start_ts or job_id in self._running:
@@ -159,13 +169,17 @@ class Scheduler:
             self._starts += 1
             self._running[job_id] = asyncio.create_task(self._run(job_id, job, executor))
 
+    @property
+    def _may_start(self) -> bool:
+        return bool(self._executors) and not self._is_paused and len(self._running) < JOBS_RUNNING_MAX
+
     def _is_first_due(self) -> bool:
         return bool(self._heap) and self._heap[0][0] <= self._now_ns()
 
     async def _wait_for_more(self) -> None:
         """Until something changed, or the next job is due. The clock may be set: it is looked at anew."""
         seconds = float(SCHEDULER_SLEEP_SECONDS_MAX)
-        if self._heap and self._executors and len(self._running) < JOBS_RUNNING_MAX:
+        if self._heap and self._may_start:
             seconds = min(seconds, max(0.0, (self._heap[0][0] - self._now_ns()) / 1e9))
         # Not wait_for: it may swallow a cancellation that comes at the same time, and nobody could end us.
         with contextlib.suppress(TimeoutError):

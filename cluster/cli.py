@@ -14,7 +14,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from actors.runtime import ConnectionLost
-from cluster import backup_commands, log_commands
+from cluster import backup_commands, log_commands, operator_commands
 from cluster.config import DATA_FOLDER_DEFAULT, Settings
 from cluster.data_folder import Credentials, DataFolder, StartRefused
 from cluster.options import DataOption
@@ -31,6 +31,7 @@ from log.store import LogDamaged
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tidelog: a reactive backend on one log.")
 log_commands.register(app)
 backup_commands.register(app)
+operator_commands.register(app)
 app.command()(why)
 
 

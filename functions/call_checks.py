@@ -47,6 +47,7 @@ class Refused(Exception):
 def resolve(catalog: Catalog, call: Invocation) -> tuple[str, AnalysedFunction]:
     """(type, analysed function), or the specified refusal (spec 03 1.6). The catalog is that of the call's
     component."""
+    check_not_paused(catalog)
     if not catalog.component.is_mounted:
         raise Refused(component_not_found_text(call.component))
     module = catalog.modules.get(call.path.module)
@@ -60,6 +61,15 @@ def resolve(catalog: Catalog, call: Invocation) -> tuple[str, AnalysedFunction]:
             f"but it is defined as {udf_type}."
         )
     return udf_type, function
+
+
+def check_not_paused(catalog: Catalog) -> None:
+    """Nobody's function runs while the deployment is paused, not even an admin's (spec 02 22)."""
+    if catalog.is_paused:
+        raise Refused(
+            "Cannot run functions while this deployment is paused. "
+            "Resume the deployment in the dashboard settings to allow functions to run."
+        )
 
 
 def component_not_found_text(component: str) -> str:

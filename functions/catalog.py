@@ -35,6 +35,10 @@ from log.limits import USER_TABLE_NUMBER_FIRST
 BY_ID, BY_CREATION_TIME = "by_id", "by_creation_time"
 ISOLATE, NODE = "isolate", "node"
 """Where a module runs: in our own runtime, or in a real Node.js."""
+BACKEND_STATE = "_backend_state"
+NO_STOPS = {"system": "none", "usage_limit": "none", "user": "none"}
+PAUSED = "paused"
+"""Who may stop functions, and that the user did (spec 04 3.2)."""
 _CREATION_TIME = ("_creationTime",)
 _SCAN_ROWS = 1_000
 
@@ -118,6 +122,7 @@ class Catalog:
     udf_config: dict[str, Any] | None = None
     tables_by_number: dict[int, Table] = field(default_factory=dict)
     hidden_tables: dict[bytes, Table] = field(default_factory=dict)
+    is_paused: bool = False
     component: Component = field(default_factory=Component)
     components: Mapping[str, Catalog] = field(default_factory=dict, repr=False)
 
@@ -175,6 +180,7 @@ class Catalog:
             tables=tables,
             udf_config=self.udf_config,
             tables_by_number={table.number: table for table in tables.values()},
+            is_paused=self.is_paused,
             component=component,
             components=self.components,
         )
@@ -194,6 +200,11 @@ class Catalog:
         return sorted(
             (table for table in self.tables.values() if not table.is_system), key=lambda table: table.name
         )
+
+
+def is_pause(row: dict[str, Any]) -> bool:
+    """Whether this row of `_backend_state` says that no function runs."""
+    return bool(row["user"] == PAUSED)
 
 
 def system_table(definition: SystemTable) -> Table:
@@ -226,6 +237,7 @@ def load_catalog(snapshot: SnapshotReader) -> Catalog:
     system_tables = {table.name: table for table in active[None].values() if table.is_system}
     environment = {row["name"]: row["value"] for row in _documents(snapshot, "_environment_variables")}
     udf_configs = list(_documents(snapshot, "_udf_config"))
+    is_paused = any(is_pause(row) for row in _documents(snapshot, BACKEND_STATE))
     rows, definitions = _documents(snapshot, COMPONENTS), _documents(snapshot, DEFINITIONS)
     catalogs: dict[str, Catalog] = {}
     for component in instances(rows, definitions, environment):
@@ -242,6 +254,7 @@ def load_catalog(snapshot: SnapshotReader) -> Catalog:
             udf_config=udf_configs[0] if udf_configs else None,
             tables_by_number={table.number: table for table in tables.values()},
             hidden_tables=hidden if component.is_app else {},
+            is_paused=is_paused,
             component=component,
             components=catalogs,
         )

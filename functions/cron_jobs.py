@@ -146,6 +146,21 @@ def end_run(
     transaction.patch(transaction.catalog.tables[NEXT_RUNS], next_run["_id"], changes)
 
 
+def skip_due_runs(transaction: Transaction) -> None:
+    """Runs that are due and have not begun are left out: each cron goes on with its next one from now."""
+    table = transaction.catalog.tables[NEXT_RUNS]
+    crons = {cron["_id"]: cron for cron in transaction.all_documents(transaction.catalog.tables[CRONS])}
+    for next_run in transaction.all_documents(table):
+        cron = crons.get(next_run["cronJobId"])
+        is_waiting = next_run["state"]["type"] == "pending" and next_run["nextTs"] <= transaction.now_ns
+        if cron is None or not is_waiting:
+            continue
+        schedule, name = cron["cronSpec"]["cronSchedule"], cron["name"]
+        due_ts, missed = run_after(schedule, name, next_run["nextTs"], transaction.now_ns)
+        _log(transaction, cron, {"type": "canceled", "num_canceled": missed + 1}, ())
+        transaction.patch(table, next_run["_id"], {"nextTs": due_ts})
+
+
 def _log(
     transaction: Transaction, cron: dict[str, Any], status: dict[str, Any], lines: Sequence[str]
 ) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import orjson
 
 from functions.action import ActionContext, PreparedAction
-from functions.call_checks import Invocation
+from functions.call_checks import Invocation, Refused, check_not_paused
 from functions.catalog import Catalog
 from functions.http_routing import HTTP_MODULE, route
 from functions.images import Images
+from functions.invocation import RunOutcome
 from functions.isolate import CallRequest
+from functions.outcome import refusal
 from functions.path import FunctionPath
 from functions.snapshot import SnapshotReader
 from log import limits
@@ -58,12 +60,16 @@ def prepare_http_action(
     deployment: dict[str, Any],
     seed: bytes,
     now_ms: float,
-) -> PreparedAction | None:
-    """The call of the router that answers, the app's or a component's; None when nobody does. A component is
-    not told who calls (spec 03 5.5)."""
+) -> PreparedAction | RunOutcome | None:
+    """The call of the router that answers, the app's or a component's; None when nobody does; the outcome of
+    one that is refused. A component is not told who calls (spec 03 5.5)."""
     routed = route(catalog, request.method, request.path)
     if routed is None:
         return None
+    try:
+        check_not_paused(catalog)
+    except Refused as refused:
+        return RunOutcome(None, refusal(refused.message), "HttpAction")
     catalog, component = routed.catalog, routed.catalog.component
     path = FunctionPath(HTTP_MODULE, "default")
     identity = Identity(request.identity_kind, request.identity_attributes) if component.is_app else UNKNOWN

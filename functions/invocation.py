@@ -20,6 +20,7 @@ from functions.call_checks import (
     Invocation,
     Refused,
     argument_array,
+    check_not_paused,
     checked_args,
     checked_result,
     component_not_found_text,
@@ -145,6 +146,7 @@ class Runner:
     ) -> RunOutcome:
         """As `run`, with a query that comes with the call; the call's path is only its name."""
         try:
+            check_not_paused(transaction.catalog)
             arguments = checked_args(transaction.catalog, call, given.function)
         except Refused as refused:
             return _refused(refused, "Query")

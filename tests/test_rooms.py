@@ -37,6 +37,7 @@ HOMES = {
         "cluster/backup_commands.py",
         "cluster/cli.py",
         "cluster/log_commands.py",
+        "cluster/operator_commands.py",
         "cluster/options.py",
         "cluster/why.py",
     },

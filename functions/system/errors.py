@@ -238,6 +238,14 @@ def indexes_not_ready(names: list[str]) -> BackendError:
     return bad_request("RaceDetected", f"These indexes are not ready to be enabled: {', '.join(names)}")
 
 
+def deployment_not_paused() -> BackendError:
+    return bad_request("UnpauseDeploymentFailed", "Deployment is not currently paused.")
+
+
+def backend_is_not_running() -> BackendError:
+    return bad_request("BackendIsNotRunning", "Cannot perform this operation when the backend is not running")
+
+
 def deployment_changed() -> BackendError:
     """What the analysis relied on was replaced before the push could be staged."""
     return BackendError(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.components import is_owned_by
 from functions.errors import invalid_argument
+from functions.system.errors import backend_is_not_running
 from functions.transaction import Transaction
 from log import values
 from log.blob_store import BlobStore, StoredBlob
@@ -166,6 +167,7 @@ def store_file(
     transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
 ) -> dict[str, str]:
     """Insert the row of an uploaded blob. The UUID in the body is fresh, so asking again changes nothing."""
+    _check_running(transaction)
     _enter(transaction, body["component"])
     row = _own_file(transaction, body["storageId"])
     if row is not None:
@@ -178,12 +180,19 @@ def locate_file(
     transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
 ) -> dict[str, Any] | None:
     """What the gateway must know to send a file; None: there is no such file (any more)."""
+    _check_running(transaction)
     is_there = _enter(transaction, body["component"])
     row = _own_file(transaction, body["storageId"]) if is_there else None
     if row is None:
         return None
     shown = {name: row[name] for name in ("storageKey", "size", "contentType")}
     return {**shown, "sha256": row["sha256"].hex()}
+
+
+def _check_running(transaction: Transaction) -> None:
+    """A deployment that is paused neither takes files nor gives them (spec 02 22)."""
+    if transaction.catalog.is_paused:
+        raise backend_is_not_running()
 
 
 def _enter(transaction: Transaction, component_id: str) -> bool:

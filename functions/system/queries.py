@@ -227,14 +227,6 @@ def _shown_component(component: Component) -> dict[str, Any]:
     }
 
 
-def deployment_state(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
-    return {"state": "running"}
-
-
-def backend_state(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
-    return {"system": "none", "usage_limit": "none", "user": "none"}
-
-
 def nothing(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
     """The answer of a list or a state of which there is none yet."""
     return None

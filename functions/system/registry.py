@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from functions.system import (
+    backend_state,
     dashboard,
     environment,
     exports,
@@ -42,6 +43,8 @@ OPERATIONS: dict[str, Operation] = {
     "get_canonical_urls": Operation(_canonical_urls),
     "cancel_job": Operation(jobs.cancel_job),
     "cancel_all_jobs": Operation(jobs.cancel_all_jobs),
+    "pause_deployment": Operation(backend_state.pause_deployment),
+    "unpause_deployment": Operation(backend_state.unpause_deployment),
     "store_file": Operation(files.store_file),
     "locate_file": Operation(files.locate_file),
     "request_export": Operation(exports.request_export),
@@ -79,8 +82,8 @@ _QUERIES: dict[str, _Query] = {
     "_system/frontend/convexSiteUrl.js:default": queries.site_url,
     "_system/frontend/listEnvironmentVariables.js:default": queries.environment_variables,
     "_system/frontend/deploymentEvents.js:lastPushEvent": queries.nothing,
-    "_system/frontend/deploymentState.js:deploymentState": queries.deployment_state,
-    "_system/frontend/backendState.js:backendState": queries.backend_state,
+    "_system/frontend/deploymentState.js:deploymentState": backend_state.deployment_state,
+    "_system/frontend/backendState.js:backendState": backend_state.backend_state,
     "_system/frontend/tableSize.js:default": queries.table_size,
     "_system/frontend/tableSize.js:sizeOfAllTables": queries.size_of_all_tables,
     "_system/frontend/indexes.js:default": queries.table_indexes,

@@ -101,6 +101,7 @@ CATALOG_TABLE_NAMES = (
     "_modules",
     "_environment_variables",
     "_schemas",
+    "_backend_state",
 )
 """Tables whose every write makes a new catalog (design D8)."""
 

@@ -30,6 +30,8 @@ _ADMIN_OPERATIONS = {
     "/deploy2/finish_push": "finish_push",
     "/update_environment_variables": "update_environment_variables",
     "/v1/update_environment_variables": "update_environment_variables",
+    "/v1/pause_deployment": "pause_deployment",
+    "/v1/unpause_deployment": "unpause_deployment",
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 from actors.runtime import ConnectionLost
 from actors.scheduler import Scheduler
 from functions import scheduled_jobs
+from functions.catalog import BACKEND_STATE, NO_STOPS
 from functions.function_address import FunctionAddress
 from functions.path import parse_function_path
 from functions.system.tables import SYSTEM_TABLE_BY_NAME, tablet_id_of
@@ -67,6 +68,10 @@ class Queue:
 
         return self.transact(change)
 
+    def set_user_state(self, user: str) -> None:
+        """As the dashboard pauses and resumes."""
+        self.transact(lambda transaction: transaction.insert(BACKEND_STATE, {**NO_STOPS, "user": user}))
+
     async def call(self, method: str, job_id: str, call_id: bytes, may_start_actions: bool) -> Any:
         assert method == "run_job" and len(call_id) == 16 and not may_start_actions
         self.asked.append(job_id)
@@ -112,6 +117,36 @@ def test_jobs_run_when_they_are_due_and_in_that_order() -> None:
         assert queue.asked == [], "neither is due"
         await drained(queue)
         assert queue.asked == [sooner, later] and queue.told == ["m.js:f", "m.js:f"]
+
+    play(scene)
+
+
+def test_nothing_is_started_while_the_deployment_is_paused_and_all_of_it_afterwards() -> None:
+    async def scene(queue: Queue) -> None:
+        queue.set_user_state("paused")
+        queue.scheduler.set_executors([queue])
+        due = [queue.add(in_ms=0), queue.add(in_ms=10)]
+        await asyncio.sleep(0.05)
+        assert queue.asked == []
+        queue.set_user_state("none")
+        await drained(queue)
+        assert queue.asked == due
+
+    play(scene)
+
+
+def test_a_scheduler_that_starts_on_a_paused_deployment_waits_too() -> None:
+    async def scene(queue: Queue) -> None:
+        queue.set_user_state("paused")
+        queue.add(in_ms=0)
+        newest = queue.database.begin(is_read_only=True)
+        successor = Scheduler(queue.now_ns, lambda path, outcome: None)
+        successor.start(newest.snapshot, newest.catalog)
+        successor.set_executors([queue])
+        running = asyncio.create_task(successor.run())
+        await asyncio.sleep(0.05)
+        running.cancel()
+        assert queue.asked == [] and successor.jobs_waiting == 1
 
     play(scene)
 
