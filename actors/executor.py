@@ -58,7 +58,13 @@ from functions.system.operation import SystemContext, enter_asked_component
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
-from log.errors import BackendError, ErrorKind, internal_server_error, not_supported_yet
+from log.errors import (
+    BackendError,
+    ErrorKind,
+    internal_server_error,
+    not_supported_yet,
+    operation_not_permitted,
+)
 from log.invariant import invariant
 from log.record import CallTrace
 
@@ -216,6 +222,8 @@ class Executor:
         if path.is_system:
             return await self._run_system(call, path, ts)
         udf_type = call.udf_type or self._type_of(call.component, path)
+        if udf_type != "Query":
+            _check_may_write(call, udf_type)
         if udf_type == "Mutation":
             return await self._run_mutation(call, path)
         if udf_type == "Action":
@@ -296,6 +304,7 @@ class Executor:
             return values.dumps(function.run(transaction, args, context))
 
         if function.udf_type == "Mutation":
+            _check_may_write(call, function.udf_type)
             return await self._run_system_mutation(call, path, run)
         try:
             return _system_ended(transaction, run(transaction, self._system_context()), None)
@@ -370,6 +379,11 @@ class Executor:
             codec=self._codec,
             node=NodeAnalysis(),
         )
+
+
+def _check_may_write(call: RunCall, udf_type: str) -> None:
+    if not call.identity.may_write:
+        raise operation_not_permitted(f"RunInternal{udf_type}s")
 
 
 def _system_refusal(call: RunCall, path: FunctionPath) -> str:

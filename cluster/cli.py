@@ -125,8 +125,11 @@ def _announce(settings: Settings, credentials: Credentials, seconds: float) -> N
 
 
 @app.command()
-def admin_key(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
-    """Print an admin key, alone on the last line."""
+def admin_key(
+    data: DataOption = DATA_FOLDER_DEFAULT,
+    read_only: Annotated[bool, typer.Option("--read-only", help="One that changes nothing.")] = False,
+) -> None:
+    """Print a new admin key, alone on the last line."""
     folder = DataFolder(data)
     try:
         folder.prepare()
@@ -134,7 +137,12 @@ def admin_key(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
     except StartRefused as refusal:
         typer.echo(str(refusal), err=True)
         raise typer.Exit(1) from None
-    typer.echo(issue_admin_key(credentials.instance_secret, credentials.instance_name, int(time.time())))
+    now_seconds = int(time.time())
+    typer.echo(
+        issue_admin_key(
+            credentials.instance_secret, credentials.instance_name, now_seconds, read_only=read_only
+        )
+    )
 
 
 @app.command()

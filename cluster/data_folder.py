@@ -22,6 +22,7 @@ from typing import IO
 import orjson
 
 from cluster.config import Settings
+from log.folders import sync_folder
 from log.secrets import INSTANCE_SECRET_BYTES, new_instance_secret
 
 FORMAT_VERSION = 1
@@ -115,6 +116,15 @@ class DataFolder:
                 "(INSTANCE_SECRET, or credentials/instance_secret in the data folder)."
             )
         return Credentials(name, decoded)
+
+    def renew_secret(self) -> None:
+        """Replace the secret in the folder, in one step: a start sees the old or the new one."""
+        target = self.path / "credentials" / "instance_secret"
+        temporary = target.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        _kept(temporary, lambda: new_instance_secret().hex())
+        os.replace(temporary, target)
+        sync_folder(target.parent)
 
     # --- what runs now ------------------------------------------------------------------------------
 

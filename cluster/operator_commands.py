@@ -1,24 +1,29 @@
-"""What an operator tells a running server: `tidelog pause` and `tidelog resume`."""
+"""What an operator tells a running server: `tidelog pause`, `resume`, `revoke-key`; a stopped one:
+`rotate-secret`."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 import typer
 
 from cluster.config import DATA_FOLDER_DEFAULT, Settings
-from cluster.data_folder import DataFolder, StartRefused
+from cluster.data_folder import Credentials, DataFolder, StartRefused
 from cluster.options import DataOption
 from cluster.running_server import ask
 from log.errors import BackendError
+from log.secrets import issue_admin_key, read_admin_key
 
 
 def register(app: typer.Typer) -> None:
     app.command()(pause)
     app.command()(resume)
+    app.command()(revoke_key)
+    app.command()(rotate_secret)
 
 
 def pause(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
@@ -33,6 +38,55 @@ def resume(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
     with _refusals():
         _operate(DataFolder(data), "unpause_deployment")
         typer.echo("Resumed.")
+
+
+def revoke_key(
+    key: Annotated[str | None, typer.Argument(help="The admin key that shall count no longer.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that were issued until now.")] = False,
+    data: DataOption = DATA_FOLDER_DEFAULT,
+) -> None:
+    """Take an admin key back, or all of them. Needs the server to run."""
+    folder = DataFolder(data)
+    with _refusals():
+        if every == (key is not None):
+            raise StartRefused("Name one key, or give --all.")
+        credentials = folder.credentials(Settings())
+        if key is not None:
+            _operate(folder, "revoke_admin_keys", keyId=_id_of(credentials, key))
+            typer.echo("Revoked.")
+            return
+        now_seconds = int(time.time())
+        _operate(folder, "revoke_admin_keys", issuedUntil=now_seconds)
+        typer.echo("Revoked all keys that were issued until now. A new one:")
+        typer.echo(_new_key(credentials, now_seconds + 1))
+
+
+def rotate_secret(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+    """Make a new instance secret; the server must be stopped. Nothing that the old one signed counts any
+    more."""
+    folder = DataFolder(data)
+    with _refusals():
+        if Settings().instance_secret is not None:
+            raise StartRefused("INSTANCE_SECRET is set: change it where it is set.")
+        folder.prepare()
+        lock_file = folder.try_hold()
+        if lock_file is None:
+            raise StartRefused(f"A server uses the data folder {folder.path}. Stop it first.")
+        with lock_file:
+            folder.renew_secret()
+        typer.echo("The instance has a new secret. A new admin key:")
+        typer.echo(_new_key(folder.credentials(Settings()), int(time.time())))
+
+
+def _id_of(credentials: Credentials, key: str) -> str:
+    found = read_admin_key(credentials.instance_secret, credentials.instance_name, key)
+    if found is None:
+        raise StartRefused("This is no admin key of this instance: it counts for nothing as it is.")
+    return found.key_id
+
+
+def _new_key(credentials: Credentials, issued_seconds: int) -> str:
+    return issue_admin_key(credentials.instance_secret, credentials.instance_name, issued_seconds)
 
 
 def _operate(folder: DataFolder, operation: str, **fields: Any) -> Any:

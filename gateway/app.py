@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from gateway.core import GatewayCore
 from gateway.hot_routes import HotRoutes
 from gateway.http import App, HttpRequest
-from gateway.identity import require_admin
+from gateway.identity import READER_OPERATIONS, require_admin
 from gateway.routes.data import DataRoutes
 from gateway.routes.deploy import deploy_routes
 from gateway.routes.files import FileRoutes
@@ -97,8 +97,10 @@ def _add_probes(app: Quart, core: GatewayCore) -> None:
 
     @app.get("/api/check_admin_key")
     async def check_admin_key() -> Response:
-        require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
-        return json_response(b'{"success":true,"allowedOps":[],"isReadOnly":false}')
+        admin = require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
+        allowed = [] if admin.may_write else READER_OPERATIONS  # an empty list: everything (spec 02 21)
+        answer = {"success": True, "allowedOps": allowed, "isReadOnly": not admin.may_write}
+        return json_response(orjson.dumps(answer))
 
 
 def _add_unbuilt(app: Quart) -> None:

@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
+from gateway.admin_keys import AdminKeys
 from gateway.authenticator import Authenticator
 from gateway.backend import Backend, FunctionCall, FunctionOutcome, GatewaySettings
 from gateway.function_log import FunctionLog
 from gateway.http import HttpRequest
-from gateway.identity import UserToken, identify_request
+from gateway.identity import AdminCredentials, UserToken, read_credentials
 from gateway.query_runner import QueryRunner
-from gateway.sync_socket import SyncContext
-from log.identity import Identity
+from gateway.sync_socket import Checkers, SyncContext
+from log.identity import UNKNOWN, Identity
 from log.limits import GATEWAY_HEARTBEAT_SECONDS
 
 
@@ -32,9 +33,9 @@ class GatewayCore:
         self.function_log = FunctionLog()
         self.runner = QueryRunner(backend, settings, self.function_log, on_defect)
         self.authenticator = Authenticator(self.runner, redact=settings.redact_errors)
-        self.sync = SyncContext(
-            backend, settings, self.runner, self.authenticator, self.function_log, on_defect
-        )
+        self.admin_keys = AdminKeys(self.runner, settings)
+        checkers = Checkers(self.authenticator, self.admin_keys)
+        self.sync = SyncContext(backend, settings, self.runner, checkers, self.function_log, on_defect)
         self._timer: asyncio.TimerHandle | None = None
         backend.listen_to_jobs(self._job_ran)
 
@@ -53,10 +54,13 @@ class GatewayCore:
         parameter = None
         if authorization is None and b"adminKey=" in request.query_string:
             parameter = parse_qs(request.query_string.decode("latin-1")).get("adminKey", [None])[-1]
-        found = identify_request(self.settings, authorization, parameter)
-        if isinstance(found, UserToken):
-            return (await self.authenticator.check(found.text)).identity
-        return found
+        match read_credentials(authorization, parameter):
+            case UserToken(token):
+                return (await self.authenticator.check(token)).identity
+            case AdminCredentials(credentials):
+                return await self.admin_keys.identify(credentials)
+            case _:
+                return UNKNOWN
 
     def _job_ran(self, call: FunctionCall, outcome: FunctionOutcome) -> None:
         self.function_log.add(call, outcome, outcome.udf_type or "Mutation", time.time())

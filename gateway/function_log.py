@@ -29,6 +29,7 @@ _IDENTITY_TYPES = {
     "unknown": "unknown",
     "user": "user",
     "admin": "instance_admin",
+    "reader": "instance_admin",
     "acting": "member_acting_user",
     "system": "system",
 }

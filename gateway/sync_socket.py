@@ -11,23 +11,26 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from gateway import frames
 from gateway import sync_events as ev
+from gateway.admin_keys import AdminKeys
 from gateway.authenticator import Authenticator
-from gateway.backend import Backend, FunctionCall, FunctionOutcome, GatewaySettings
+from gateway.backend import Backend, FunctionCall, FunctionError, FunctionOutcome, GatewaySettings
 from gateway.client_version import ClientVersion
 from gateway.frames import Authenticate, Connect, ModifyQuerySet, RunFunction
 from gateway.function_log import FunctionLog
-from gateway.identity import acting_as, identify_admin
+from gateway.identity import acting_as
 from gateway.query_runner import QueryRunner
 from gateway.sync_session import SyncSession
 from log import errors
 from log.errors import BackendError
-from log.identity import UNKNOWN
+from log.identity import UNKNOWN, Identity
 from log.limits import CLIENT_SILENCE_SECONDS_MAX, PING_SECONDS, SOCKET_MUTATION_SECONDS_MAX
+from log.secrets import AdminKey
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,14 @@ class Wire(Protocol):
     def close_now(self, code: int | None, reason: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Checkers:
+    """Who checks what a client shows."""
+
+    tokens: Authenticator
+    admin_keys: AdminKeys
+
+
 class SyncContext:
     """What all sockets of a gateway share."""
 
@@ -63,15 +74,16 @@ class SyncContext:
         backend: Backend,
         settings: GatewaySettings,
         runner: QueryRunner,
-        authenticator: Authenticator,
+        checkers: Checkers,
         function_log: FunctionLog,
         on_defect: Callable[[BaseException], None],
     ) -> None:
         self.backend, self.settings, self.runner = backend, settings, runner
-        self.authenticator, self.function_log, self.on_defect = authenticator, function_log, on_defect
+        self.checkers, self.function_log, self.on_defect = checkers, function_log, on_defect
         self.sockets: set[SyncSocket] = set()
         # Functions outlive the socket that started them (spec 01 1.9).
         self.functions: set[asyncio.Task[Any]] = set()
+        self._key_check: asyncio.Task[None] | None = None  # the last one
 
     def keep_running(self, function: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a function that must not end with whoever asked for it."""
@@ -85,6 +97,20 @@ class SyncContext:
         now = asyncio.get_running_loop().time()
         for socket in tuple(self.sockets):
             socket.heartbeat(now)
+        if self._key_check is None or self._key_check.done():
+            admins = [socket for socket in self.sockets if socket.admin_key is not None]
+            self._key_check = self.keep_running(self._check_admin_keys(admins)) if admins else None
+
+    async def _check_admin_keys(self, admins: Sequence[SyncSocket]) -> None:
+        """A key that let a client in may have been revoked since."""
+        for socket in admins:
+            key = socket.admin_key
+            try:
+                is_revoked = key is not None and await self.checkers.admin_keys.is_revoked(key)
+            except BackendError:
+                return  # nobody can say now: the next heartbeat asks again
+            if is_revoked:
+                socket.send_away()
 
     def close_all(self) -> None:
         """A planned stop: clients come back after about a second (spec 01 1.12)."""
@@ -92,11 +118,17 @@ class SyncContext:
             socket.give_up()
 
 
+def _not_permitted(udf_type: str) -> FunctionOutcome:
+    """What a read-only key gets of a function that writes: refusing the message would end the socket."""
+    text = errors.operation_not_permitted_text(f"RunInternal{udf_type}s")
+    return FunctionOutcome(None, FunctionError(f"{text}\n"), b"[]", 0, udf_type=udf_type)
+
+
 class SyncSocket:
     """One connected client. `run` returns when it is gone."""
 
     __slots__ = ("__weakref__", "_client", "_context", "_drained", "_events", "_feeding", "_last_sent",
-                 "_outbox", "_session", "_wire")  # fmt: skip
+                 "_outbox", "_session", "_wire", "admin_key")  # fmt: skip
 
     def __init__(self, context: SyncContext, wire: Wire, client: ClientVersion) -> None:
         self._context, self._wire, self._client = context, wire, client
@@ -104,6 +136,7 @@ class SyncSocket:
         self._events: deque[ev.Event] = deque()
         self._feeding = False
         self._outbox: deque[ev.Send | ev.SendTransition | ev.Close] = deque()
+        self.admin_key: AdminKey | None = None  # the one it is let in with
         self._drained: asyncio.Event | None = None  # made when a reader must wait for a slow client
         self._last_sent = wire.last_received
 
@@ -155,21 +188,28 @@ class SyncSocket:
 
     async def _authenticate(self, message: Authenticate) -> ev.AuthenticateReceived:
         base_version = message.base_version
+        self.admin_key = None
         try:
             match message.token_type:
                 case "None":
                     return ev.AuthenticateReceived(base_version, UNKNOWN)
                 case "User":
-                    proven = await self._context.authenticator.check(message.value)
+                    proven = await self._context.checkers.tokens.check(message.value)
                     return ev.AuthenticateReceived(base_version, proven.identity, proven.expires_seconds)
                 case _:
-                    identity = identify_admin(self._context.settings, message.value)
-                    acting = message.acting_as
-                    return ev.AuthenticateReceived(
-                        base_version, identity if acting is None else acting_as(acting)
-                    )
+                    return ev.AuthenticateReceived(base_version, await self._identify_admin(message))
         except BackendError as refusal:
             return ev.AuthenticateReceived(base_version, refusal)
+
+    async def _identify_admin(self, message: Authenticate) -> Identity:
+        given = await self._context.checkers.admin_keys.check(message.value)
+        self.admin_key = given.key
+        acting = message.acting_as
+        return given.identity if acting is None else acting_as(given.identity, acting)
+
+    def send_away(self) -> None:
+        """Its admin key counts no longer."""
+        self._feed(ev.MessageRefused(errors.bad_admin_key()))
 
     def result_invalidated(self) -> None:
         """A result this session shows was overwritten (`Holder`)."""
@@ -245,9 +285,9 @@ class SyncSocket:
         answer: FunctionOutcome | BackendError
         try:
             # A mutation has 60 s, its time in the queue not counted (spec 01 1.8); actions bound themselves.
-            async with asyncio.timeout(SOCKET_MUTATION_SECONDS_MAX if message.is_mutation else None):
-                answer = await run(call)
             udf_type = "Mutation" if message.is_mutation else "Action"
+            async with asyncio.timeout(SOCKET_MUTATION_SECONDS_MAX if message.is_mutation else None):
+                answer = await run(call) if call.identity.may_write else _not_permitted(udf_type)
             self._context.function_log.add(call, answer, udf_type, time.time())
         except BackendError as refusal:
             answer = refusal

@@ -343,6 +343,15 @@ def bad_admin_key() -> BackendError:
     )
 
 
+def operation_not_permitted(operation: str) -> BackendError:
+    """The CLI recognises the first words of the text (spec 02 1)."""
+    return BackendError(ErrorKind.FORBIDDEN, "OperationNotPermitted", operation_not_permitted_text(operation))
+
+
+def operation_not_permitted_text(operation: str) -> str:
+    return f"You do not have permission to perform this operation ({operation}). The admin key is read-only."
+
+
 def bad_deploy_key(instance_name: str | None) -> BackendError:
     which = f"deployment '{instance_name}'" if instance_name else "this deployment"
     return BackendError(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """kind: "unknown" (no token), "user", "admin", "acting" (an admin as a user) or "system".
+    """kind: "unknown" (no token), "user", "admin", "reader" (an admin who may only look), "acting" (an admin
+    as a user) or "system".
 
     `attributes_json` is the canonical JSON object that `ctx.auth.getUserIdentity()` answers
     (spec 01 4.3), or None where it answers null.
@@ -22,14 +23,20 @@ class Identity:
     @property
     def is_admin(self) -> bool:
         """May run internal and `_system/` functions (spec 01 4.4)."""
-        return self.kind in ("admin", "acting", "system")
+        return self.kind in ("admin", "reader", "acting", "system")
 
     @property
     def is_plain_admin(self) -> bool:
         """May also name a component (spec 01 4.4: acting-as may not)."""
-        return self.kind in ("admin", "system")
+        return self.kind in ("admin", "reader", "system")
+
+    @property
+    def may_write(self) -> bool:
+        """May run mutations and actions: everybody but who came with a read-only key."""
+        return self.kind != "reader"
 
 
 UNKNOWN = Identity()
 ADMIN = Identity("admin")
+READER = Identity("reader")
 SYSTEM = Identity("system")

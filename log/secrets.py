@@ -1,8 +1,9 @@
 """Everything derived from the instance secret: admin keys, cursors, handshakes, upload tokens (D21).
 
 An admin key is `<instance name>|<payload>` where the payload is url-safe base64 of
-`version byte, issue second (8 bytes), flags byte, HMAC-SHA256 (32 bytes)`. It holds only characters that
-stand unquoted in headers and `.env` files (spec 02 24). Comparisons take constant time.
+`version byte, issue second (8 bytes), flags byte, 8 random bytes, HMAC-SHA256 (32 bytes)`; keys of the first
+version have no random bytes. It holds only characters that stand unquoted in headers and `.env` files (spec
+02 24). Comparisons take constant time.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import hashlib
 import hmac
 import os
 import struct
+from dataclasses import dataclass
 from enum import Enum
 
 INSTANCE_SECRET_BYTES = 32
-_ADMIN_KEY_VERSION = 1
+_ADMIN_KEY_VERSION = 2
 _READ_ONLY_FLAG = 1
-_HEAD = struct.Struct(">BQB")
+_HEAD = struct.Struct(">BQB8s")
+_HEADS = {1: struct.Struct(">BQB"), _ADMIN_KEY_VERSION: _HEAD}
+_KEY_ID_BYTES = 8
 _UPLOAD_TOKEN_VERSION = 1
 _UPLOAD_TOKEN = struct.Struct(">BQ")
 _SIGNATURE_BYTES = hashlib.sha256().digest_size
@@ -37,28 +41,44 @@ def derive(instance_secret: bytes, purpose: str) -> bytes:
     return hmac.new(instance_secret, b"tidelog/" + purpose.encode(), hashlib.sha256).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class AdminKey:
+    """What a key that was issued for an instance says. `key_id` names it without being it: 16 hex digits."""
+
+    key_id: str
+    issued_seconds: int
+    is_read_only: bool
+
+
 def issue_admin_key(
     instance_secret: bytes, instance_name: str, issued_seconds: int, *, read_only: bool = False
 ) -> str:
-    head = _HEAD.pack(_ADMIN_KEY_VERSION, issued_seconds, _READ_ONLY_FLAG if read_only else 0)
+    """A new key: no two are equal, so that each can be revoked alone."""
+    flags = _READ_ONLY_FLAG if read_only else 0
+    head = _HEAD.pack(_ADMIN_KEY_VERSION, issued_seconds, flags, os.urandom(8))
     signature = _admin_signature(instance_secret, instance_name, head)
     payload = base64url(head + signature)
     return f"{instance_name}|{payload}"
 
 
-def check_admin_key(instance_secret: bytes, instance_name: str, key: str) -> bool:
-    """Whether `key` was issued for this instance. Any text is answered; none raises."""
+def read_admin_key(instance_secret: bytes, instance_name: str, key: str) -> AdminKey | None:
+    """What `key` says, None when it was not issued for this instance. Any text is answered; none raises."""
     name, separator, payload = key.partition("|")
     if not separator or name != instance_name:
-        return False
+        return None
     try:
         raw = base64.urlsafe_b64decode(payload.encode("ascii") + b"=" * (-len(payload) % 4))
     except ValueError:
-        return False
-    head, signature = raw[: _HEAD.size], raw[_HEAD.size :]
-    if len(head) != _HEAD.size or head[0] != _ADMIN_KEY_VERSION:
-        return False
-    return hmac.compare_digest(signature, _admin_signature(instance_secret, instance_name, head))
+        return None
+    layout = _HEADS.get(raw[0]) if raw else None
+    if layout is None or len(raw) < layout.size:
+        return None
+    head, signature = raw[: layout.size], raw[layout.size :]
+    if not hmac.compare_digest(signature, _admin_signature(instance_secret, instance_name, head)):
+        return None
+    _, issued_seconds, flags, *_ = layout.unpack(head)
+    key_id = hashlib.sha256(head).digest()[:_KEY_ID_BYTES].hex()
+    return AdminKey(key_id, issued_seconds, bool(flags & _READ_ONLY_FLAG))
 
 
 def _admin_signature(instance_secret: bytes, instance_name: str, head: bytes) -> bytes:

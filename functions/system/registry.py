@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from functions.system import (
+    admin_keys,
     backend_state,
     dashboard,
     environment,
@@ -43,6 +44,7 @@ OPERATIONS: dict[str, Operation] = {
     "get_canonical_urls": Operation(_canonical_urls),
     "cancel_job": Operation(jobs.cancel_job),
     "cancel_all_jobs": Operation(jobs.cancel_all_jobs),
+    "revoke_admin_keys": Operation(admin_keys.revoke_admin_keys),
     "pause_deployment": Operation(backend_state.pause_deployment),
     "unpause_deployment": Operation(backend_state.unpause_deployment),
     "store_file": Operation(files.store_file),
@@ -102,6 +104,7 @@ _QUERIES: dict[str, _Query] = {
     "_system/frontend/latestExport.js:default": queries.nothing,
     "_system/frontend/latestExport.js:latestCloudExport": queries.nothing,
     "_system/frontend/node.js:version": queries.nothing,
+    "_system/tidelog/adminKeys.js:revoked": admin_keys.revoked_admin_keys,
 }
 
 SYSTEM_FUNCTIONS: dict[str, SystemFunction] = {

@@ -81,6 +81,8 @@ SYSTEM_TABLES = (
     SystemTable(100, "_module_sources", {"by_sha256": ("sha256",)}),
     # Ours: a push between start_push and finish_push, looked up by the id the CLI echoes (spec 02 7).
     SystemTable(101, "_pushes", {}),
+    # Ours: which admin keys count no longer, by their ids or by when they were issued.
+    SystemTable(102, "_revoked_admin_keys", {}),
 )
 
 SYSTEM_TABLE_BY_NAME = {table.name: table for table in SYSTEM_TABLES}

@@ -51,9 +51,9 @@ class DataRoutes:
         if found is None:
             await self._rest(scope, receive, send)
             return
-        handle, last_part = found
+        (handle, writes), last_part = found
         request = HttpRequest(scope)
-        identity = require_admin(self._core.settings, await self._core.identify(request))
+        identity = require_admin(self._core.settings, await self._core.identify(request), writes)
         await handle(self, _Asked(request, last_part, identity, receive, send))
 
     # --- exports ------------------------------------------------------------------------------------
@@ -176,27 +176,31 @@ class _Asked:
 
 _Handler = Callable[[DataRoutes, _Asked], Awaitable[None]]
 
-_ROUTES: dict[tuple[str, str], _Handler] = {
-    ("POST", "/api/export/request/zip"): DataRoutes._request_export,
-    ("GET", "/api/export/zip/*"): DataRoutes._download_export,
-    ("POST", "/api/import/start_upload"): DataRoutes._start_upload,
-    ("POST", "/api/import/upload_part"): DataRoutes._upload_part,
-    ("POST", "/api/import/finish_upload"): DataRoutes._finish_upload,
-    ("POST", "/api/perform_import"): DataRoutes._perform_import,
-    ("POST", "/api/cancel_import"): DataRoutes._cancel_import,
-    ("POST", "/api/export/cancel/*"): DataRoutes._cancel_export,
-    ("POST", "/api/export/set_expiration/*"): DataRoutes._set_export_expiration,
+_CREATE, _DELETE, _IMPORT = "CreateBackups", "DeleteBackups", "ImportBackups"
+_Route = tuple[_Handler, str | None]
+
+_ROUTES: dict[tuple[str, str], _Route] = {
+    ("POST", "/api/export/request/zip"): (DataRoutes._request_export, _CREATE),
+    ("GET", "/api/export/zip/*"): (DataRoutes._download_export, None),
+    ("POST", "/api/import/start_upload"): (DataRoutes._start_upload, _IMPORT),
+    ("POST", "/api/import/upload_part"): (DataRoutes._upload_part, _IMPORT),
+    ("POST", "/api/import/finish_upload"): (DataRoutes._finish_upload, _IMPORT),
+    ("POST", "/api/perform_import"): (DataRoutes._perform_import, _IMPORT),
+    ("POST", "/api/cancel_import"): (DataRoutes._cancel_import, _IMPORT),
+    ("POST", "/api/export/cancel/*"): (DataRoutes._cancel_export, _DELETE),
+    ("POST", "/api/export/set_expiration/*"): (DataRoutes._set_export_expiration, _DELETE),
 }
-"""By method and address; `*` is the last part of an address, any."""
+"""By method and address; `*` is the last part of an address, any. With the operation that a read-only key is
+refused."""
 
 
-def _route_of(scope: Scope) -> tuple[_Handler, str] | None:
+def _route_of(scope: Scope) -> tuple[_Route, str] | None:
     if scope["type"] != "http":
         return None
     folder, _, last_part = scope["path"].rpartition("/")
     exact = _ROUTES.get((scope["method"], scope["path"]))
-    handler = exact or _ROUTES.get((scope["method"], f"{folder}/*"))
-    return (handler, last_part) if handler is not None else None
+    route = exact or _ROUTES.get((scope["method"], f"{folder}/*"))
+    return (route, last_part) if route is not None else None
 
 
 def _joined(blobs: BlobStore, keys: list[str]) -> str:

@@ -16,27 +16,30 @@ from gateway.compression import decompress
 from gateway.core import GatewayCore
 from gateway.http import HttpRequest
 from gateway.http_calls import parse_json_object
-from gateway.identity import identify_admin, require_admin
+from gateway.identity import require_admin
 from gateway.routes.functions import json_response
 from log import errors
 from log.identity import Identity
 from log.limits import HTTP_PUSH_BODY_BYTES_MAX, SCHEMA_POLL_MS_MAX
 
+_DEPLOY, _ENVIRONMENT, _JOBS = "Deploy", "WriteEnvironmentVariables", "WriteData"
 _ADMIN_OPERATIONS = {
-    "/get_config_hashes": "get_config_hashes",
-    "/deploy2/evaluate_schema": "evaluate_schema",
-    "/deploy2/evaluate_push": "evaluate_push",
-    "/deploy2/start_push": "start_push",
-    "/deploy2/finish_push": "finish_push",
-    "/update_environment_variables": "update_environment_variables",
-    "/v1/update_environment_variables": "update_environment_variables",
-    "/v1/pause_deployment": "pause_deployment",
-    "/v1/unpause_deployment": "unpause_deployment",
+    "/get_config_hashes": ("get_config_hashes", _DEPLOY),
+    "/deploy2/evaluate_schema": ("evaluate_schema", _DEPLOY),
+    "/deploy2/evaluate_push": ("evaluate_push", _DEPLOY),
+    "/deploy2/start_push": ("start_push", _DEPLOY),
+    "/deploy2/finish_push": ("finish_push", _DEPLOY),
+    "/update_environment_variables": ("update_environment_variables", _ENVIRONMENT),
+    "/v1/update_environment_variables": ("update_environment_variables", _ENVIRONMENT),
+    "/v1/pause_deployment": ("pause_deployment", "PauseDeployment"),
+    "/v1/unpause_deployment": ("unpause_deployment", "UnpauseDeployment"),
 }
+"""(what the backend is asked, what the dashboard calls it) by address."""
 
 
-async def read_admin_body(core: GatewayCore) -> tuple[dict[str, Any], Identity]:
-    """The decompressed JSON object and the admin who sent it; the body's key counts before the header's."""
+async def read_admin_body(core: GatewayCore, writes: str | None = None) -> tuple[dict[str, Any], Identity]:
+    """The decompressed JSON object and the admin who sent it; the body's key counts before the header's.
+    `writes` is the operation that a read-only key is refused."""
     compressed: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
     body = decompress(compressed, request.headers.get("content-encoding", ""), HTTP_PUSH_BODY_BYTES_MAX)
     fields = parse_json_object(body)
@@ -44,22 +47,22 @@ async def read_admin_body(core: GatewayCore) -> tuple[dict[str, Any], Identity]:
     if key is not None and not isinstance(key, str):
         raise errors.bad_json_body("`adminKey` must be a string")
     asked = HttpRequest(request.scope)
-    identity = await core.identify(asked) if key is None else identify_admin(core.settings, key)
-    return fields, require_admin(core.settings, identity)
+    identity = await (core.identify(asked) if key is None else core.admin_keys.identify(key))
+    return fields, require_admin(core.settings, identity, writes)
 
 
 def deploy_routes(core: GatewayCore) -> Blueprint:
     routes = Blueprint("deploy", __name__, url_prefix="/api")
 
-    def add_admin_operation(path: str, operation: str) -> None:
+    def add_admin_operation(path: str, operation: str, writes: str) -> None:
         async def handle() -> Response:
-            fields, identity = await read_admin_body(core)
+            fields, identity = await read_admin_body(core, writes)
             return json_response(await core.backend.admin(operation, orjson.dumps(fields), identity))
 
         routes.add_url_rule(path, endpoint=path.replace("/", "_"), view_func=handle, methods=["POST"])
 
-    for path, operation in _ADMIN_OPERATIONS.items():
-        add_admin_operation(path, operation)
+    for path, (operation, writes) in _ADMIN_OPERATIONS.items():
+        add_admin_operation(path, operation, writes)
 
     @routes.post("/deploy2/wait_for_schema")
     async def wait_for_schema() -> Response:
@@ -73,14 +76,14 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
 
     @routes.post("/cancel_job")
     async def cancel_job() -> Response:
-        fields, identity = await read_admin_body(core)
+        fields, identity = await read_admin_body(core, _JOBS)
         await core.backend.admin("cancel_job", orjson.dumps(fields), identity)
         return Response(b"")
 
     @routes.post("/cancel_all_jobs")
     async def cancel_all_jobs() -> Response:
         """In steps, each a transaction of its own: what is scheduled meanwhile may be cancelled too."""
-        fields, identity = await read_admin_body(core)
+        fields, identity = await read_admin_body(core, _JOBS)
         body, is_done = orjson.dumps(fields), False
         while not is_done:
             is_done = orjson.loads(await core.backend.admin("cancel_all_jobs", body, identity))["isDone"]

@@ -8,25 +8,34 @@ import orjson
 import pytest
 
 from gateway.client_version import NOBODY, parse_client_header, parse_path_version
-from gateway.identity import acting_as, identify_admin, identify_request, require_admin
+from gateway.identity import (
+    READER_OPERATIONS,
+    AdminCredentials,
+    UserToken,
+    acting_as,
+    read_credentials,
+    read_given_key,
+    require_admin,
+)
 from gateway.status import TREATMENTS, close_reason, http_answer
 from log import errors
 from log.errors import BackendError, ErrorKind
-from log.identity import ADMIN, UNKNOWN
+from log.identity import ADMIN, READER, UNKNOWN
 from log.limits import CLOSE_REASON_BYTES_MAX
 from log.secrets import issue_admin_key
 
 from ..support.fake_backend import SETTINGS
 
 KEY = issue_admin_key(SETTINGS.instance_secret, SETTINGS.instance_name, 1)
+READ_ONLY_KEY = issue_admin_key(SETTINGS.instance_secret, SETTINGS.instance_name, 1, read_only=True)
 PAYLOAD = KEY.partition("|")[2]
 ATTRIBUTES = base64.b64encode(b'{"tokenIdentifier":"t|s","name":null,"plan":"pro"}').decode()
 
 
 @pytest.mark.parametrize("prefix", ["", "prod:", "dev:"])
 def test_a_type_before_the_name_does_not_matter(prefix: str) -> None:
-    assert identify_admin(SETTINGS, f"{prefix}{KEY}") == ADMIN
-    acting = identify_admin(SETTINGS, f"{prefix}{KEY}:{ATTRIBUTES}")
+    assert read_given_key(SETTINGS, f"{prefix}{KEY}").identity == ADMIN
+    acting = read_given_key(SETTINGS, f"{prefix}{KEY}:{ATTRIBUTES}").identity
     assert acting.kind == "acting" and acting.is_admin and not acting.is_plain_admin
     assert orjson.loads(acting.attributes_json or b"") == {"tokenIdentifier": "t|s", "plan": "pro"}
 
@@ -36,20 +45,36 @@ def test_a_type_before_the_name_does_not_matter(prefix: str) -> None:
 )
 def test_any_other_key_is_refused(key: str) -> None:
     with pytest.raises(BackendError) as refusal:
-        identify_admin(SETTINGS, key)
+        read_given_key(SETTINGS, key)
     assert refusal.value.code == "BadAdminKey"
 
 
 def test_the_header_counts_before_the_parameter() -> None:
-    assert identify_request(SETTINGS, None) == UNKNOWN
-    assert identify_request(SETTINGS, None, KEY) == ADMIN
-    assert identify_request(SETTINGS, f"CONVEX {KEY}", "wrong") == ADMIN
+    assert read_credentials(None) is None
+    assert read_credentials(None, KEY) == AdminCredentials(KEY)
+    assert read_credentials(f"CONVEX {KEY}", "wrong") == AdminCredentials(KEY)
+    assert read_credentials("Bearer a.b.c", KEY) == UserToken("a.b.c")
 
 
 def test_acting_as_needs_someone_to_act_as() -> None:
     with pytest.raises(BackendError) as refusal:
-        acting_as({"issuer": "i"})
+        acting_as(ADMIN, {"issuer": "i"})
     assert refusal.value.code == "HeaderParseFailure"
+
+
+def test_a_read_only_key_looks_and_does_not_write_nor_act_as_others() -> None:
+    reader = read_given_key(SETTINGS, READ_ONLY_KEY).identity
+    assert reader == READER and reader.is_admin and reader.is_plain_admin and not reader.may_write
+    assert require_admin(SETTINGS, reader) == reader
+    for run in (
+        lambda: require_admin(SETTINGS, reader, "Deploy"),
+        lambda: read_given_key(SETTINGS, f"{READ_ONLY_KEY}:{ATTRIBUTES}"),
+    ):
+        with pytest.raises(BackendError) as refusal:
+            run()
+        assert refusal.value.code == "OperationNotPermitted"
+        assert refusal.value.message.startswith("You do not have permission to perform this operation (")
+    assert not [name for name in READER_OPERATIONS if name.startswith(("Write", "Delete", "Pause", "Deploy"))]
 
 
 def test_nobody_is_no_admin() -> None:

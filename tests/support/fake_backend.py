@@ -137,7 +137,12 @@ def _providers(ctx: Context, args: dict[str, Any]) -> Any:
     return ctx.get("auth", [])
 
 
+def _revoked(ctx: Context, args: dict[str, Any]) -> Any:
+    return ctx.get("revoked", {"keyIds": [], "issuedUntil": -1.0})
+
+
 FUNCTIONS: dict[str, tuple[str, Function]] = {
+    "_system/tidelog/adminKeys.js:revoked": ("Query", _revoked),
     "_system/frontend/listAuthProviders.js:default": ("Query", _providers),
     "m.js:list": ("Query", _list),
     "m.js:count": ("Query", _count),

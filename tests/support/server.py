@@ -155,15 +155,17 @@ class RunningServer:
             self._admin_key = printed.split("\n")[-2]
         return self._admin_key
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, key: str | None = None) -> dict[str, str]:
         """For the CLI and node: as the self-hosting documents say, and nothing of this machine's."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        own = {"CONVEX_SELF_HOSTED_URL": self.url, "CONVEX_SELF_HOSTED_ADMIN_KEY": self.admin_key()}
+        own = {"CONVEX_SELF_HOSTED_URL": self.url, "CONVEX_SELF_HOSTED_ADMIN_KEY": key or self.admin_key()}
         return {**kept, **own, "CI": "1", "NODE_MODULES": str(NPM)}
 
-    def cli(self, app: Path, *arguments: str, seconds_max: float = 120) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, app: Path, *arguments: str, seconds_max: float = 120, key: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """`npx convex ...` in the app's folder; stdout and stderr together in `.stdout`."""
-        with self._begun(app, arguments) as process:
+        with self._begun(app, arguments, key) as process:
             try:
                 said, _ = process.communicate(timeout=seconds_max)
             finally:
@@ -196,11 +198,11 @@ class RunningServer:
             process.kill()
             process.communicate()
 
-    def _begun(self, app: Path, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    def _begun(self, app: Path, arguments: Sequence[str], key: str | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
             ["node", str(NPM / "convex" / "bin" / "main.js"), *arguments],
             cwd=app,
-            env=self.environment(),
+            env=self.environment(key),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
