@@ -11,7 +11,7 @@ Messages (method: arguments -> answer):
                                                     | None = there is nothing to run now
     run_job_action: job id, call                 -> [path, outcome]: the action that `run_job` had begun
     http_begin, http_read, http_leave: see actors/http_actions.py
-    run_inline: call, source of a module         -> an outcome: the query it exports
+    run_inline: call, source, component id       -> an outcome: of the query that this module exports
     operate: name, body (JSON bytes)             -> JSON bytes
     status:                                      -> for operators
 """
@@ -22,6 +22,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,11 @@ from functions.pages import CursorCodec
 from functions.path import FunctionPath, parse_function_path
 from functions.syscalls import Observed
 from functions.system.inline_query import given_query
-from functions.system.operation import SystemContext, enter_asked_component
+from functions.system.operation import (
+    SystemContext,
+    enter_asked_component,
+    enter_component_of_id,
+)
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
@@ -171,9 +176,9 @@ class Executor:
         ended = await self._reader.searching(lambda: self._run(RunCall(*call), ts))
         return outcome_fields(ended, time.perf_counter() - started) if ended is not None else None
 
-    async def _answer_run_inline(self, fields: Sequence[Any], source: str) -> list[Any]:
-        started = time.perf_counter()
-        ended = await self._reader.searching(lambda: self._run_inline(RunCall(*fields), source))
+    async def _answer_run_inline(self, fields: Sequence[Any], source: str, component_id: str) -> list[Any]:
+        started, call = time.perf_counter(), RunCall(*fields)
+        ended = await self._reader.searching(lambda: self._run_inline(call, source, component_id))
         return outcome_fields(ended, time.perf_counter() - started)
 
     async def _answer_run_job(self, job_id: str, call_id: bytes, may_start: bool) -> Any:
@@ -241,12 +246,13 @@ class Executor:
     async def _run_query(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
         return run_query(self._runner, call, path, await self._begin_reading(ts))
 
-    async def _run_inline(self, call: RunCall, source: str) -> Ended:
+    async def _run_inline(self, call: RunCall, source: str, component_id: str) -> Ended:
         attempt = await self._begin_reading(None)
         self.calls_run += 1
         environment = self._settings.system_environment
+        component = enter_component_of_id(attempt.transaction, component_id)
         given = given_query(self._engine, attempt.transaction, environment, source)
-        return run_given_query(self._runner, given, call, attempt)
+        return run_given_query(self._runner, given, replace(call, component=component), attempt)
 
     async def _run_mutation(self, call: RunCall, path: FunctionPath) -> Ended:
         """Run and commit, again from a newer snapshot when something it read was overwritten."""

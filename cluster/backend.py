@@ -159,10 +159,10 @@ class ClusterBackend:
         self._published_ts = max(self._published_ts, outcome.ts)
         return outcome
 
-    async def run_inline(self, call: FunctionCall, source: str) -> FunctionOutcome:
+    async def run_inline(self, call: FunctionCall, source: str, component_id: str) -> FunctionOutcome:
         """Evaluating a module takes longer than a call may keep others waiting."""
-        message = wire_call(_run_call("Query", call, None))
-        return _outcome(await self._for_slow_work().ask("run_inline", message, source, may_repeat=True))
+        arguments = (wire_call(_run_call("Query", call, None)), source, component_id)
+        return _outcome(await self._for_slow_work().ask("run_inline", *arguments, may_repeat=True))
 
     async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
         if operation in _WORKER_OPERATIONS:

@@ -163,8 +163,9 @@ class Backend(Protocol):
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         """Look the function up and run it as what it is (spec 01 2.3, /api/function)."""
 
-    async def run_inline(self, call: FunctionCall, source: str) -> FunctionOutcome:
-        """Run the query that this module exports, under the path of the call (spec 02 14)."""
+    async def run_inline(self, call: FunctionCall, source: str, component_id: str) -> FunctionOutcome:
+        """Run the query that this module exports, under the path of the call, in the component of this id (""
+        is the app; spec 02 14)."""
 
     async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
         """A deploy or operator operation ("start_push", "finish_push", ...): JSON in, JSON out."""

@@ -54,6 +54,15 @@ def enter_asked_component(transaction: Transaction, path: str, args: Args) -> No
     transaction.enter_component(asked.path if asked is not None else path)
 
 
+def enter_component_of_id(transaction: Transaction, component_id: str) -> str:
+    """Go into the component of this id, "" is the app; returns its path."""
+    component = transaction.component_of(component_id or None)
+    if component is None:
+        raise bad_request("ComponentNotFound", f"There is no component with the id '{component_id}'.")
+    transaction.enter_component(component.path)
+    return component.path
+
+
 @dataclass(frozen=True, slots=True)
 class SystemFunction:
     """A `_system/...` function a client may call: Convex values in, a Convex value out."""

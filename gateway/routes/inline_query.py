@@ -26,8 +26,9 @@ def inline_query_routes(core: GatewayCore) -> Blueprint:
         asked = HttpRequest(request.scope)
         fields, identity = await read_admin_body(core)
         source = _source(fields.get("bundle"))
-        if fields.get("componentId"):
-            raise errors.not_supported_yet("Inline queries in a component")
+        component_id = fields.get("componentId") or ""
+        if not isinstance(component_id, str):
+            raise errors.bad_json_body("`componentId` must be a string")
         output = parse_format(fields.get("format"), asked.client)
         call = FunctionCall(
             path=_INLINE_PATH,
@@ -37,7 +38,7 @@ def inline_query_routes(core: GatewayCore) -> Blueprint:
             caller="Tester",
             client_version=asked.client.header,
         )
-        outcome = await core.backend.run_inline(call, source)
+        outcome = await core.backend.run_inline(call, source, component_id)
         core.function_log.add(call, outcome, outcome.udf_type, time.time())
         return json_response(envelope(outcome, output, call.request_id, redact=core.settings.redact_errors))
 

@@ -156,6 +156,24 @@ def test_the_cli_reads_and_runs_in_a_component(server: RunningServer, app: Path)
     assert '"amount": 8' in ran.stdout, ran.stdout
 
 
+def test_an_inline_query_reads_the_tables_of_the_component_it_is_sent_to(
+    server: RunningServer, app: Path
+) -> None:
+    add(server, "inline", 9, where="second")
+    text = """
+      const rows = await ctx.db.query("messages").collect();
+      return rows.filter((row) => row.account === "inline").map((row) => [row.amount, process.env.CURRENCY]);
+    """
+    ran = server.cli(app, "run", "--inline-query", text, "--component", "second")
+    assert json.loads(ran.stdout) == [[9, "CHF"]], ran.stdout
+    elsewhere = server.cli(app, "run", "--inline-query", text, "--component", "ledger")
+    assert json.loads(elsewhere.stdout) == [], elsewhere.stdout
+    headers = {"Authorization": f"Convex {server.admin_key()}"}
+    body = {"args": {}, "bundle": {"path": "testQuery.js", "source": ""}, "componentId": "nobody"}
+    missing = httpx.post(f"{server.url}/api/run_test_function", json=body, headers=headers)
+    assert (missing.status_code, missing.json()["code"]) == (400, "ComponentNotFound")
+
+
 # --- components from npm ------------------------------------------------------------------------------
 
 

@@ -252,7 +252,7 @@ class FakeBackend:
         await self._enter(call)
         return self._run(call, self.published_ts, udf_type, None)[0]
 
-    async def run_inline(self, call: FunctionCall, source: str) -> FunctionOutcome:
+    async def run_inline(self, call: FunctionCall, source: str, component_id: str) -> FunctionOutcome:
         """The source names the function to run."""
         await self._enter(call)
         return self._run(replace(call, path=source), self.published_ts, "Query", None)[0]
