@@ -14,6 +14,7 @@ from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.job_runs import call_of_job, type_of
 from functions import cron_jobs, scheduled_jobs
+from functions.components import owner_of
 from functions.invocation import RunOutcome
 from functions.outcome import JsError
 from functions.transaction import Transaction
@@ -75,7 +76,7 @@ def _find(transaction: Transaction, job_id: str) -> _Due | None:
         found = cron_jobs.due_cron(transaction, job_id)
         if found is None:
             return None
-        spec, component = found[1]["cronSpec"], cron_jobs.owner_of(found[1])
+        spec, component = found[1]["cronSpec"], owner_of(found[1])
         return _Due(found[0], component, spec["udfPath"], bytes(spec["udfArgs"]), found[1])
     job = scheduled_jobs.read_job(transaction, job_id)
     if job is None or job["nextTs"] is None:

@@ -84,7 +84,7 @@ class ExportJob:
             )
             if not is_wanted:
                 raise _NotWanted
-            blob = await self._write(row, snapshot, catalog)
+            blob = await self._write(row, snapshot, _root_of(row, catalog))
         finally:
             view.close()
         await transact(
@@ -128,6 +128,12 @@ class ExportJob:
         )
         if not is_wanted:
             raise _NotWanted
+
+
+def _root_of(row: ExportRow, catalog: Catalog) -> Catalog:
+    """The component that was asked for, or the app."""
+    found = [each for each in catalog.everywhere() if each.component.namespace == row["component"]]
+    return found[0] if found else catalog
 
 
 class _Progress:

@@ -15,29 +15,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from actors.action_files import Transactions
 from actors.transfer_worker import decide, transact
 from functions.catalog import Catalog, Table
-from functions.components import APP, is_owned_by
+from functions.components import APP_PATH, owner_of
 from functions.snapshot import Row
 from functions.system import imports
 from functions.system import transfer_errors as errors
-from functions.system.files import FILES
+from functions.system.component_rows import install
+from functions.system.files import FILES, copy_files_of_others
 from functions.system.import_tables import activate, create_hidden, drop_hidden, future_catalog
 from functions.system.imports import ImportRow
 from functions.system.tables import table_row_id
 from functions.transaction import Transaction
 from functions.transfer.batches import Batch, batches, file_rows
-from functions.transfer.plan import ExistingTable, ImportMode, TablePlan, check_references, plan_import
+from functions.transfer.plan import (
+    ExistingTable,
+    ImportMode,
+    TablePlace,
+    TablePlan,
+    check_references,
+    plan_components,
+)
 from functions.transfer.upload import Upload, open_upload
 from functions.transfer.zip_layout import STORAGE
 from log import values
 from log.blob_store import BlobStore
-from log.errors import BackendError, ErrorKind, internal_server_error, not_supported_yet
+from log.errors import BackendError, ErrorKind, internal_server_error
 from log.ids import decode_id
 from log.limits import SYSTEM_COUNT_ROWS_PER_STEP
 
@@ -50,17 +59,37 @@ class _NotWanted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """An import under way. `schema_ids`: the schemas its rows are checked against."""
+    """An import under way. `schema_ids`: the schemas its rows are checked against. All components have their
+    files in one table, which is the app's."""
 
     import_id: str
     mode: ImportMode
     plans: list[TablePlan]
-    tablet_ids: dict[str, bytes]  # by name of table
+    tablet_ids: dict[TablePlace, bytes]
     schema_ids: frozenset[str]
 
     @property
-    def hidden(self) -> frozenset[bytes]:
-        return frozenset(self.tablet_ids[plan.name] for plan in self.plans if plan.is_replaced)
+    def components(self) -> list[str]:
+        return sorted({plan.component for plan in self.plans})
+
+    def hidden_of(self, component: str) -> frozenset[bytes]:
+        """The hidden tables that replace a component's own."""
+        return frozenset(
+            self.tablet_ids[plan.place]
+            for plan in self.plans
+            if plan.is_replaced and plan.component == component and plan.name != STORAGE
+        )
+
+    @property
+    def owners_of_replaced_files(self) -> frozenset[str]:
+        return frozenset(plan.component for plan in self.plans if plan.is_replaced and plan.name == STORAGE)
+
+    @property
+    def hidden_files(self) -> frozenset[bytes]:
+        """The hidden table of files, if some are replaced."""
+        return frozenset(
+            self.tablet_ids[TablePlace(owner, STORAGE)] for owner in self.owners_of_replaced_files
+        )
 
 
 class ImportJob:
@@ -81,7 +110,8 @@ class ImportJob:
             return False
         try:
             kind, table = imports.format_of(row)
-            upload = await asyncio.to_thread(open_upload, self._blobs, row["object_key"], kind, table)
+            root = imports.component_of(row)
+            upload = await asyncio.to_thread(open_upload, self._blobs, row["object_key"], kind, table, root)
             try:
                 await (self._parse if row["state"]["state"] == "uploaded" else self._perform)(row, upload)
             finally:
@@ -116,36 +146,55 @@ class ImportJob:
 
     async def _plan(self, row: ImportRow, upload: Upload) -> list[TablePlan]:
         uploaded = await asyncio.to_thread(upload.survey)
-        catalog, existing, has_foreign_files = await self._existing()
-        plans = plan_import(uploaded, existing, imports.mode_of(row))
-        check_references(plans, existing, catalog.schema)
-        if has_foreign_files and any(plan.name == STORAGE and plan.is_replaced for plan in plans):
-            raise not_supported_yet("Replacing the files of an app whose components have files")
+        mode, catalog, counts = imports.mode_of(row), await self._catalog(), await self._count_files()
+        components = {table.component for table in uploaded}
+        if mode is ImportMode.REPLACE_ALL:
+            components |= {each.component.path for each in _at_or_below(catalog, imports.component_of(row))}
+        existing = {}
+        for component in components:
+            own = catalog.of_component(component)
+            files = ExistingTable(STORAGE, catalog.tables[FILES].number, counts[component])
+            existing[component] = {
+                **(await self._count_tables(own) if own is not None else {}),
+                STORAGE: files,
+            }
+        plans = plan_components(uploaded, existing, mode)
+        for component, tables in existing.items():
+            own = catalog.of_component(component)
+            own_plans = [plan for plan in plans if plan.component == component]
+            check_references(own_plans, tables, own.schema if own is not None else None)
         return plans
 
-    async def _existing(self) -> tuple[Catalog, dict[str, ExistingTable], bool]:
-        """The tables as they are now, counted a piece at a time: calls of actions go on meanwhile. And
-        whether components have files: they are in the same table."""
+    async def _catalog(self) -> Catalog:
+        return (await self._transactions.begin()).transaction.catalog
+
+    async def _count_tables(self, catalog: Catalog) -> dict[str, ExistingTable]:
+        """The tables of a component as they are now."""
+        counted = {}
+        for table in catalog.user_tables():
+            documents = 0
+            async for rows in self._pieces(table):
+                documents += len(rows)
+            counted[table.name] = ExistingTable(table.name, table.number, documents)
+        return counted
+
+    async def _count_files(self) -> Counter[str]:
+        """By component path."""
+        counted: Counter[str] = Counter()
+        async for rows in self._pieces((await self._catalog()).tables[FILES]):
+            counted.update(str(owner_of(_document(row))) for row in rows)
+        return counted
+
+    async def _pieces(self, table: Table) -> AsyncIterator[Sequence[Row]]:
+        """All rows, a piece at a time: calls of actions go on meanwhile."""
         transaction = (await self._transactions.begin()).transaction
-        catalog = transaction.catalog
-        tables = {table.name: table for table in catalog.user_tables()}
-        tables[STORAGE] = catalog.tables[FILES]
-        counted, foreign_files = {}, 0
-        for name, table in tables.items():
-            documents, start, count = 0, b"", SYSTEM_COUNT_ROWS_PER_STEP
-            is_whole = False
-            while not is_whole:
-                rows = transaction.snapshot.scan(
-                    table.by_id.index_id, start, None, descending=False, limit=count
-                )
-                documents, is_whole = documents + len(rows), len(rows) < count
-                if name == STORAGE:
-                    foreign_files += sum(not is_owned_by(APP, _document(row)) for row in rows)
-                start = rows[-1].key + b"\x00" if rows else b""
-                await asyncio.sleep(0)
-            counted[name] = ExistingTable(name, table.number, documents)
-        counted[STORAGE] = replace(counted[STORAGE], documents=counted[STORAGE].documents - foreign_files)
-        return catalog, counted, foreign_files > 0
+        start, count = b"", SYSTEM_COUNT_ROWS_PER_STEP
+        while rows := transaction.snapshot.scan(
+            table.by_id.index_id, start, None, descending=False, limit=count
+        ):
+            yield rows
+            start = rows[-1].key + b"\x00"
+            await asyncio.sleep(0)
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -161,7 +210,7 @@ class ImportJob:
             if not imports.is_wanted(transaction, run.import_id):
                 return False
             _check_schemas(transaction, run)
-            activate(transaction, run.hidden, must_be_empty=run.mode is ImportMode.REQUIRE_EMPTY)
+            _activate_all(transaction, run)
             imports.complete_import(transaction, run.import_id, written, self._now_ns())
             return True
 
@@ -176,8 +225,8 @@ class ImportJob:
             nonlocal run
             if not imports.is_wanted(transaction, row["_id"]):
                 return False
-            tablet_ids = {plan.name: _target(transaction, plan).tablet_id for plan in plans}
-            row_ids = {name: table_row_id(tablet_id) for name, tablet_id in tablet_ids.items()}
+            tablet_ids = _targets(transaction, plans)
+            row_ids = {place: table_row_id(tablet_id) for place, tablet_id in tablet_ids.items()}
             imports.begin_import(transaction, row["_id"], plans, row_ids)
             schema_ids = frozenset(_schema_ids(transaction.catalog))
             run = _Run(row["_id"], imports.mode_of(row), plans, tablet_ids, schema_ids)
@@ -190,9 +239,9 @@ class ImportJob:
 
     async def _write_table(self, run: _Run, plan: TablePlan, upload: Upload) -> int:
         """Read a batch on a thread, write it here, and so on; returns how many rows that were."""
-        rows = upload.rows(plan.name)
+        rows = upload.rows(plan.place)
         if plan.name == STORAGE:
-            rows = file_rows(rows, upload, self._blobs)
+            rows = file_rows(plan.component, rows, upload, self._blobs)
         pieces, written = batches(rows), 0
         while (batch := await asyncio.to_thread(_next, pieces)) is not None:
             await self._write_batch(run, plan, batch, written + len(batch))
@@ -204,7 +253,7 @@ class ImportJob:
             if not imports.is_wanted(transaction, run.import_id):
                 return False
             _check_schemas(transaction, run)
-            imports.tell_progress(transaction, run.import_id, plan.name, rows_written)
+            imports.tell_progress(transaction, run.import_id, plan.place, rows_written)
             table = _reached(transaction, run, plan)
             for document in batch:
                 _restore(transaction, table, document, plan.name)
@@ -214,23 +263,81 @@ class ImportJob:
             raise _NotWanted
 
 
+def _at_or_below(catalog: Catalog, root: str) -> list[Catalog]:
+    """The component of this path and all below it."""
+    paths = (root, f"{root}/" if root else "")
+    return [
+        each
+        for each in catalog.everywhere()
+        if each.component.path == paths[0] or each.component.path.startswith(paths[1])
+    ]
+
+
+def _targets(transaction: Transaction, plans: list[TablePlan]) -> dict[TablePlace, bytes]:
+    """The tablet to write into, of each plan. A component that is not installed gets a row, and is mounted by
+    the push that has it."""
+    tablet_ids: dict[TablePlace, bytes] = {}
+    files: Table | None = None
+    for plan in plans:
+        _install_all(transaction, plan.component)
+        if plan.name == STORAGE:
+            files = files or _files_target(transaction, plan)
+            tablet_ids[plan.place] = files.tablet_id
+            continue
+        transaction.enter_component(plan.component)
+        tablet_ids[plan.place] = _target(transaction, plan).tablet_id
+        transaction.enter_component(APP_PATH)
+    return tablet_ids
+
+
+def _install_all(transaction: Transaction, component: str) -> None:
+    names = component.split("/") if component else []
+    for depth in range(1, len(names) + 1):
+        install(transaction, "/".join(names[:depth]))
+
+
+def _files_target(transaction: Transaction, plan: TablePlan) -> Table:
+    files = transaction.catalog.tables[FILES]
+    return create_hidden(transaction, FILES, files.number) if plan.is_replaced else files
+
+
 def _target(transaction: Transaction, plan: TablePlan) -> Table:
-    name = FILES if plan.name == STORAGE else plan.name
     if plan.is_replaced:
-        return create_hidden(transaction, name, plan.number)
-    return transaction.catalog.tables.get(name) or transaction.create_table(name, plan.number)
+        return create_hidden(transaction, plan.name, plan.number)
+    tables = transaction.catalog.tables
+    return tables.get(plan.name) or transaction.create_table(plan.name, plan.number)
 
 
 def _reached(transaction: Transaction, run: _Run, plan: TablePlan) -> Table:
-    """The table to write into, under the catalog as it will be."""
+    """The table to write into, under the catalog as it will be. The transaction goes into its component."""
+    tablet_id = run.tablet_ids[plan.place]
+    if plan.name == STORAGE:
+        hidden = run.hidden_files
+    else:
+        hidden = run.hidden_of(plan.component)
+        transaction.enter_component(plan.component)
     catalog = transaction.catalog
-    tablet_id = run.tablet_ids[plan.name]
     tables = catalog.hidden_tables.values() if plan.is_replaced else catalog.tables.values()
     found = next((table for table in tables if table.tablet_id == tablet_id), None)
     if found is None:  # an append, and the table was replaced meanwhile
         raise errors.import_schema_changed()
-    transaction.catalog = future_catalog(catalog, run.hidden)
+    transaction.catalog = future_catalog(catalog, hidden)
     return found
+
+
+def _activate_all(transaction: Transaction, run: _Run) -> None:
+    """Every hidden table in its place, component by component."""
+    must_be_empty = run.mode is ImportMode.REQUIRE_EMPTY
+    for tablet_id in run.hidden_files:
+        target = transaction.catalog.hidden_tables[tablet_id]
+        owners = run.owners_of_replaced_files
+        if copy_files_of_others(transaction, target, owners) and must_be_empty:
+            raise errors.table_exists(STORAGE)
+    activate(transaction, run.hidden_files, must_be_empty=False)
+    for component in run.components:
+        transaction.enter_component(component)
+        activate(transaction, run.hidden_of(component), must_be_empty=must_be_empty)
+    transaction.enter_component(APP_PATH)
 
 
 def _restore(transaction: Transaction, table: Table, document: dict[str, Any], name: str) -> None:
@@ -252,10 +359,12 @@ def _check_schemas(transaction: Transaction, run: _Run) -> None:
 
 
 def _schema_ids(catalog: Catalog) -> Iterator[str]:
-    if catalog.schema_row_id is not None:
-        yield catalog.schema_row_id
-    if catalog.pending_schema is not None:
-        yield catalog.pending_schema.row_id
+    """Of all components."""
+    for each in catalog.everywhere():
+        if each.schema_row_id is not None:
+            yield each.schema_row_id
+        if each.pending_schema is not None:
+            yield each.pending_schema.row_id
 
 
 def _next(pieces: Iterator[Batch]) -> Batch | None:

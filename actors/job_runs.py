@@ -13,6 +13,7 @@ from actors.chain import Attempt, Done
 from actors.function_runs import trace_of
 from functions import cron_jobs, scheduled_jobs
 from functions.call_checks import Invocation
+from functions.components import owner_of
 from functions.invocation import Runner, RunOutcome
 from functions.outcome import refusal
 from functions.path import parse_function_path
@@ -66,7 +67,7 @@ def _run_cron(
         return None
     next_run, cron = due
     spec = cron["cronSpec"]
-    call = call_of_job(cron_jobs.owner_of(cron), spec["udfPath"], bytes(spec["udfArgs"]), request_id)
+    call = call_of_job(owner_of(cron), spec["udfPath"], bytes(spec["udfArgs"]), request_id)
     outcome = _run(runner, call, None, attempt)
     attempt.transaction.budget.lift_for_system()
     cron_jobs.end_run(attempt.transaction, next_run, cron, outcome)

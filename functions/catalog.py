@@ -110,7 +110,8 @@ class PendingSchema:
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """See the module text. `tables` maps names of active tables; `hidden_tables` maps tablet ids of those
-    that an import fills. `components` has all catalogs of the database, by component path."""
+    that an import fills, whatever component they are for. `components` has all catalogs of the database, by
+    component path."""
 
     ts: int
     tables: dict[str, Table]
@@ -253,7 +254,7 @@ def load_catalog(snapshot: SnapshotReader) -> Catalog:
             environment=dict(component.environment),
             udf_config=udf_configs[0] if udf_configs else None,
             tables_by_number={table.number: table for table in tables.values()},
-            hidden_tables=hidden if component.is_app else {},
+            hidden_tables=hidden,
             is_paused=is_paused,
             component=component,
             components=catalogs,

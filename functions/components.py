@@ -44,10 +44,14 @@ class Component:
 APP = Component()
 
 
+def owner_of(row: Mapping[str, Any]) -> str:
+    """The path of the component whose row this is, in a system table that all components share. Those written
+    before there were components are the app's."""
+    return str(row.get("owner", APP_PATH))
+
+
 def is_owned_by(component: Component, row: Mapping[str, Any]) -> bool:
-    """Whether a row of a system table that all components share is of this one. Those written before there
-    were components are the app's."""
-    return bool(row.get("owner", APP_PATH) == component.path)
+    return owner_of(row) == component.path
 
 
 def child_path(parent: str, name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from functions.catalog import Table
-from functions.components import APP_PATH
+from functions.components import owner_of
 from functions.crons import first_run, invalid_cron, run_after, stored_schedule
 from functions.invocation import RunOutcome
 from functions.path import parse_function_path
@@ -194,11 +194,6 @@ def _status_of(outcome: RunOutcome) -> dict[str, Any]:
         return {"type": "success", "result": truncated}
     value = values.decode(orjson.loads(text), may_hold_commit_ts=True)
     return {"type": "success", "result": {"type": "default", "value": value}}
-
-
-def owner_of(row: dict[str, Any]) -> str:
-    """The component path; crons from before there were components are the app's."""
-    return row.get("owner", APP_PATH)  # type: ignore[no-any-return]
 
 
 def _logs_of(transaction: Transaction, cron: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from functions.system import transfer_errors as errors
 from functions.system.lifecycle import ExportState, TransferEvent, next_export_state
-from functions.system.operation import SystemContext
+from functions.system.operation import SystemContext, enter_component_of_id
 from functions.transaction import Transaction
 from log import values
 from log.blob_store import StoredBlob
-from log.errors import bad_json_body, not_supported_yet
+from log.errors import bad_json_body
 from log.ids import InvalidId, decode_id
 from log.keys import encode_item
 from log.limits import EXPORT_DAYS
@@ -34,14 +34,15 @@ def request_export(
     transaction: Transaction, body: dict[str, Any], _prepared: None, context: SystemContext
 ) -> dict[str, str]:
     """One at a time. The CLI looks for the newest row at once, so the row is there when this commits."""
-    if body.get("component"):
-        raise not_supported_yet("Exporting the data of a component")
+    component_id = body.get("component") or None
+    if component_id is not None:
+        enter_component_of_id(transaction, component_id)  # or it is refused
     if is_export_under_way(transaction):
         raise errors.export_in_progress()
     fields = {
         "state": ExportState.REQUESTED.value,
         "format": {"format": "zip", "include_storage": bool(body.get("includeStorage"))},
-        "component": None,
+        "component": component_id,
         "requestor": "snapshotExport",
         "expiration_ts": context.now_ns + EXPORT_DAYS * _DAY_NS,
     }

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.call_checks import component_not_found_text
+from functions.components import APP_PATH
 from functions.system import transfer_errors as errors
 from functions.system.lifecycle import ImportState, TransferEvent, next_import_state
 from functions.system.operation import SystemContext
 from functions.transaction import Transaction
-from functions.transfer.plan import ImportMode, TablePlan, change_summary, needs_confirmation
+from functions.transfer.plan import (
+    ImportMode,
+    TablePlace,
+    TablePlan,
+    change_summary,
+    needs_confirmation,
+)
 from functions.transfer.upload import ImportFormat, check_import_table
 from functions.transfer.zip_layout import STORAGE
 from log import values
-from log.errors import bad_json_body, not_supported_yet
+from log.errors import bad_json_body
 from log.ids import InvalidId, decode_id
 from log.limits import IMPORTS_LISTED_MAX
 
@@ -49,8 +57,9 @@ def create_import(
 ) -> dict[str, str]:
     """The row of an upload that is durable under `objectKey`."""
     asked = body["import"]
-    if asked.get("componentPath"):
-        raise not_supported_yet("Importing the data of a component")
+    component = asked.get("componentPath") or APP_PATH
+    if not isinstance(component, str) or transaction.catalog_of(component) is None:
+        raise errors.invalid_import(component_not_found_text(str(component)))
     try:
         kind, mode = ImportFormat(asked.get("format")), ImportMode(asked.get("mode"))
     except ValueError as failure:
@@ -59,7 +68,7 @@ def create_import(
         "state": {"state": ImportState.UPLOADED.value},
         "format": _stored_format(kind, asked.get("tableName")),
         "mode": _STORED_MODES[mode],
-        "component_path": "",
+        "component_path": component,
         "object_key": body["objectKey"],
         "member_id": None,
         "checkpoints": None,
@@ -129,6 +138,11 @@ def mode_of(row: ImportRow) -> ImportMode:
     return _MODES[row["mode"]]
 
 
+def component_of(row: ImportRow) -> str:
+    """The path of the component that the upload is for."""
+    return str(row["component_path"])
+
+
 def next_to_do(transaction: Transaction) -> ImportRow | None:
     """The oldest that is to be parsed, or is confirmed and not begun."""
     for row in _in_progress_or_uploaded(transaction):
@@ -158,14 +172,14 @@ def ask_confirmation(transaction: Transaction, import_id: str, plans: list[Table
 
 
 def begin_import(
-    transaction: Transaction, import_id: str, plans: list[TablePlan], tablet_ids: dict[str, str]
+    transaction: Transaction, import_id: str, plans: list[TablePlan], tablet_ids: dict[TablePlace, str]
 ) -> None:
     """Its checkpoints say that it has begun: whoever finds it after a restart knows it is half done."""
     checkpoints = [
         {
-            "component_path": "",
+            "component_path": plan.component,
             "display_table_name": plan.name,
-            "tablet_id": tablet_ids[plan.name],
+            "tablet_id": tablet_ids[plan.place],
             "total_num_rows_to_write": plan.creates,
             "num_rows_written": 0,
             "existing_rows_in_table": plan.existing,
@@ -182,19 +196,19 @@ def is_wanted(transaction: Transaction, import_id: str) -> bool:
     return row is not None and row["state"]["state"] == ImportState.IN_PROGRESS
 
 
-def tell_progress(transaction: Transaction, import_id: str, table: str, rows_written: int) -> None:
+def tell_progress(transaction: Transaction, import_id: str, table: TablePlace, rows_written: int) -> None:
     """With the rows, in their transaction."""
     row = read_import(transaction, import_id)
     assert row is not None
     checkpoints = [
-        {**each, "num_rows_written": rows_written} if each["display_table_name"] == table else each
+        {**each, "num_rows_written": rows_written} if _place_of(each) == table else each
         for each in row["checkpoints"]
     ]
     total = sum(each["total_num_rows_to_write"] for each in checkpoints)
     written = sum(each["num_rows_written"] for each in checkpoints)
     state = {
         "state": ImportState.IN_PROGRESS.value,
-        "progress_message": f'Importing "{table}" ({written} of {total} documents)',
+        "progress_message": f'Importing "{table.name}" ({written} of {total} documents)',
         "checkpoint_messages": [
             f'Imported {_counted(each)} into "{each["display_table_name"]}"'
             for each in checkpoints
@@ -203,6 +217,10 @@ def tell_progress(transaction: Transaction, import_id: str, table: str, rows_wri
     }
     changes = {"state": state, "checkpoints": checkpoints}
     transaction.patch(transaction.catalog.tables[IMPORTS], import_id, changes)
+
+
+def _place_of(checkpoint: dict[str, Any]) -> TablePlace:
+    return TablePlace(checkpoint["component_path"], checkpoint["display_table_name"])
 
 
 def _counted(checkpoint: dict[str, Any]) -> str:

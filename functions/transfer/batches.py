@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from functions.components import APP_PATH
 from functions.system import transfer_errors as errors
 from functions.system.files import is_uuid
 from functions.transfer.rows import Row
@@ -38,19 +37,20 @@ def batches(rows: Iterator[Row]) -> Iterator[Batch]:
         yield batch
 
 
-def file_rows(rows: Iterator[Row], upload: Upload, blobs: BlobStore) -> Iterator[Row]:
-    """`_storage` as rows of the table of files; their bytes are durable BEFORE they are handed on."""
+def file_rows(component: str, rows: Iterator[Row], upload: Upload, blobs: BlobStore) -> Iterator[Row]:
+    """`_storage` of a component as rows of the table of files; their bytes are durable BEFORE they are handed
+    on."""
     for number, shown in rows:
         file_id = shown.get("_id")
         if not isinstance(file_id, str):
             raise errors.invalid_row_value(number, "a file needs its _id")
-        blob = _stored(upload, file_id, blobs)
+        blob = _stored(upload, component, file_id, blobs)
         if _digest(number, shown) not in (None, blob.sha256):
             raise errors.file_differs(file_id)
         document = {
             "_id": file_id,
             "storageId": _storage_id(shown),
-            "owner": APP_PATH,
+            "owner": component,
             "storageKey": blob.key,
             "sha256": blob.sha256,
             "size": blob.size_bytes,
@@ -61,10 +61,10 @@ def file_rows(rows: Iterator[Row], upload: Upload, blobs: BlobStore) -> Iterator
         yield number, document
 
 
-def _stored(upload: Upload, file_id: str, blobs: BlobStore) -> StoredBlob:
+def _stored(upload: Upload, component: str, file_id: str, blobs: BlobStore) -> StoredBlob:
     writer = blobs.begin()
     try:
-        with reading(), contextlib.closing(upload.open_file(file_id)) as stream:
+        with reading(), contextlib.closing(upload.open_file(component, file_id)) as stream:
             while piece := stream.read(BLOB_CHUNK_BYTES):
                 writer.write(piece)
         return writer.finish()

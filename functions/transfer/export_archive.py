@@ -18,7 +18,7 @@ from typing import IO, Protocol, cast
 import orjson
 
 from functions.catalog import Catalog, Table
-from functions.components import APP, is_owned_by
+from functions.components import is_owned_by
 from functions.snapshot import Row, SnapshotReader
 from functions.system import files
 from functions.transfer import zip_layout
@@ -42,54 +42,76 @@ class Sink(Protocol):
 def write_archive(
     snapshot: SnapshotReader, catalog: Catalog, blobs: BlobStore | None, sink: Sink, tell: Tell
 ) -> None:
-    """The whole ZIP. `blobs`: where the bytes of files are; None leaves files out."""
+    """The whole ZIP of the component that `catalog` is of, and of those below it. `blobs`: where the bytes of
+    files are; None leaves files out."""
     archive = _Archive(sink, snapshot.ts)
     try:
-        _fill(archive, snapshot, catalog, blobs, tell)
+        archive.add(zip_layout.README, zip_layout.README_TEXT.encode())
+        for each in _with_children(catalog):
+            folder = zip_layout.component_folder(_path_below(catalog, each))
+            _fill(archive, folder, snapshot, each, blobs, tell)
         archive.close()
     except BaseException:
         archive.abandon()
         raise
 
 
+def _with_children(catalog: Catalog) -> list[Catalog]:
+    """Parents first; also those that nobody mounts any more."""
+    path = catalog.component.path
+    below = f"{path}/" if path else ""
+    found = [each for each in catalog.everywhere() if each.component.path.startswith(below)]
+    children = [each for each in found if each.component.path != path]
+    return [catalog, *sorted(children, key=lambda each: each.component.path)]
+
+
+def _path_below(root: Catalog, catalog: Catalog) -> str:
+    return catalog.component.path.removeprefix(root.component.path).removeprefix("/")
+
+
 def _fill(
-    archive: _Archive, snapshot: SnapshotReader, catalog: Catalog, blobs: BlobStore | None, tell: Tell
+    archive: _Archive,
+    folder: str,
+    snapshot: SnapshotReader,
+    catalog: Catalog,
+    blobs: BlobStore | None,
+    tell: Tell,
 ) -> None:
-    archive.add(zip_layout.README, zip_layout.README_TEXT.encode())
+    """What one component owns, below its folder."""
     tables = catalog.user_tables()
-    archive.add(zip_layout.documents_path(zip_layout.TABLES), _table_numbers(tables))
+    archive.add(folder + zip_layout.documents_path(zip_layout.TABLES), _table_numbers(tables))
     for table in _smallest_first(snapshot, tables, tell):
         tell(f"Exporting {table.name}")
-        with archive.entry(zip_layout.documents_path(table.name)) as entry:
+        with archive.entry(folder + zip_layout.documents_path(table.name)) as entry:
             for row in _rows(snapshot, table, tell):
                 entry.write(row.document + b"\n")
-        archive.add(zip_layout.schema_path(table.name), zip_layout.UNIFORM_SCHEMA)
+        archive.add(folder + zip_layout.schema_path(table.name), zip_layout.UNIFORM_SCHEMA)
     if blobs is not None:
-        _add_files(archive, snapshot, catalog.tables[files.FILES], blobs, tell)
+        _add_files(archive, folder, snapshot, catalog, blobs, tell)
 
 
 def _add_files(
-    archive: _Archive, snapshot: SnapshotReader, table: Table, blobs: BlobStore, tell: Tell
+    archive: _Archive, folder: str, snapshot: SnapshotReader, catalog: Catalog, blobs: BlobStore, tell: Tell
 ) -> None:
     tell("Exporting _storage")
-    with archive.entry(zip_layout.documents_path(zip_layout.STORAGE)) as entry:
-        for file in _files_of_app(snapshot, table, tell):
+    with archive.entry(folder + zip_layout.documents_path(zip_layout.STORAGE)) as entry:
+        for file in _files_of(snapshot, catalog, tell):
             entry.write(_file_line(file) + b"\n")
-    for file in _files_of_app(snapshot, table, tell):
+    for file in _files_of(snapshot, catalog, tell):
         with (
             contextlib.closing(blobs.open(file["storageKey"])) as opened,
-            archive.entry(zip_layout.file_path(file["_id"], file["contentType"])) as entry,
+            archive.entry(folder + zip_layout.file_path(file["_id"], file["contentType"])) as entry,
         ):
             while piece := opened.next_piece():
                 entry.write(piece)
                 tell("Exporting _storage")
 
 
-def _files_of_app(snapshot: SnapshotReader, table: Table, tell: Tell) -> Iterator[files.FileRow]:
-    """Those of components are not exported."""
-    for row in _rows(snapshot, table, tell):
+def _files_of(snapshot: SnapshotReader, catalog: Catalog, tell: Tell) -> Iterator[files.FileRow]:
+    """All components have theirs in one table."""
+    for row in _rows(snapshot, catalog.tables[files.FILES], tell):
         file = cast(files.FileRow, values.loads_canonical(row.document))
-        if is_owned_by(APP, file):
+        if is_owned_by(catalog.component, file):
             yield file
 
 

@@ -5,10 +5,11 @@ Read in this order: plan_import, change_summary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from functions.components import APP_PATH
 from functions.schema import Schema
 from functions.system import transfer_errors as errors
 from functions.transfer.zip_layout import STORAGE
@@ -24,6 +25,14 @@ class ImportMode(StrEnum):
     APPEND = "append"
     REPLACE = "replace"
     REPLACE_ALL = "replaceAll"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TablePlace:
+    """Which table of which component; the app comes first."""
+
+    component: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +64,32 @@ class TablePlan:
     existing: int
     deletes: int
     is_replaced: bool
+    component: str = APP_PATH
+
+    @property
+    def place(self) -> TablePlace:
+        return TablePlace(self.component, self.name)
+
+
+def plan_components(
+    uploaded: Mapping[TablePlace, UploadedTable],
+    existing: Mapping[str, Mapping[str, ExistingTable]],
+    mode: ImportMode,
+) -> list[TablePlan]:
+    """The plans of all components, parents first; `existing` has the tables of each that may be touched."""
+    plans: list[TablePlan] = []
+    for component in sorted(existing):
+        own = {place.name: table for place, table in uploaded.items() if place.component == component}
+        found = plan_import(own, existing[component], mode)
+        plans += [replace(plan, component=component) for plan in found]
+    return plans
 
 
 def plan_import(
     uploaded: Mapping[str, UploadedTable], existing: Mapping[str, ExistingTable], mode: ImportMode
 ) -> list[TablePlan]:
-    """By name; refuses what cannot be. Tables without a number get the next ones, as if they were created."""
+    """Of one component, by name; refuses what cannot be. Tables without a number get the next ones, as if
+    they were created."""
     plans = [_table_plan(uploaded[name], existing.get(name), mode) for name in sorted(uploaded)]
     if mode is ImportMode.REPLACE_ALL:
         cleared = [table for name, table in existing.items() if name not in uploaded and table.documents]
@@ -137,23 +166,35 @@ def needs_confirmation(plans: list[TablePlan]) -> bool:
 
 def change_summary(plans: list[TablePlan]) -> str:
     """The text that the CLI prints before it asks (spec 02 18)."""
-    rows = [("table", "create", "delete")]
-    for plan in plans:
-        suffix = " files" if plan.name == STORAGE else ""
-        rows.append((plan.name, str(plan.creates), f"{plan.deletes} of {plan.existing}{suffix}"))
+    rows = [("table", "create", "delete"), *map(_summary_row, plans)]
     table_width, create_width, delete_width = (max(map(len, column)) for column in zip(*rows, strict=True))
     delete_width = max(delete_width, _DELETE_WIDTH_MIN)
-    lines = [
+    head, *lines = (
         f"{name:{table_width}} | {create:{create_width}} | {delete:{delete_width}} |"
         for name, create, delete in rows
-    ]
+    )
     return "\n".join(
         [
             "Import change summary:",
-            lines[0],
-            "-" * len(lines[0]),
-            *lines[1:],
+            head,
+            "-" * len(head),
+            *_below_components(plans, lines),
             "Once the import has started, it will run in the background.",
             "Interrupting `npx convex import` will not cancel it.",
         ]
     )
+
+
+def _summary_row(plan: TablePlan) -> tuple[str, str, str]:
+    suffix = " files" if plan.name == STORAGE else ""
+    return plan.name, str(plan.creates), f"{plan.deletes} of {plan.existing}{suffix}"
+
+
+def _below_components(plans: list[TablePlan], lines: list[str]) -> Iterator[str]:
+    """The lines of the plans, those of a component below a line that names it."""
+    component = APP_PATH
+    for plan, line in zip(plans, lines, strict=True):
+        if plan.component != component:
+            component = plan.component
+            yield f"Component {component}"
+        yield line

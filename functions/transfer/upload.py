@@ -17,9 +17,10 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import IO, Any
 
+from functions.components import APP_PATH
 from functions.system import transfer_errors as errors
 from functions.transfer import rows, zip_layout
-from functions.transfer.plan import UploadedTable
+from functions.transfer.plan import TablePlace, UploadedTable
 from functions.transfer.rows import Row
 from functions.transfer.zip_layout import STORAGE, TABLES, UNIFORM_SCHEMA, EntryKind
 from log.blob_store import BlobRange, BlobStore
@@ -46,29 +47,29 @@ _PARSERS: dict[ImportFormat, Parse] = {
 
 
 class Upload:
-    """`tables` by name; files by id. `close` when done."""
+    """What is for the component `root` and those below it. `close` when done."""
 
-    def __init__(self, file: IO[bytes], parse: Parse, archive: zipfile.ZipFile | None) -> None:
-        self._file, self._parse, self._archive = file, parse, archive
-        self._entries: dict[str, str | None] = {}  # table -> its entry; None: the whole file
-        self._files: dict[str, str] = {}  # file id -> its entry
+    def __init__(self, file: IO[bytes], parse: Parse, archive: zipfile.ZipFile | None, root: str) -> None:
+        self._file, self._parse, self._archive, self._root = file, parse, archive, root
+        self._entries: dict[TablePlace, str | None] = {}  # table -> its entry; None: the whole file
+        self._files: dict[tuple[str, str], str] = {}  # (component, file id) -> its entry
 
     @property
-    def tables(self) -> list[str]:
+    def tables(self) -> list[TablePlace]:
         return sorted(self._entries)
 
-    def rows(self, table: str) -> Iterator[Row]:
+    def rows(self, table: TablePlace) -> Iterator[Row]:
         with reading(), self._opened(self._entries[table]) as stream:
             yield from self._parse(stream)
 
-    def open_file(self, file_id: str) -> IO[bytes]:
+    def open_file(self, component: str, file_id: str) -> IO[bytes]:
         """The bytes of a file that `_storage` lists."""
-        path = self._files.get(file_id)
+        path = self._files.get((component, file_id))
         if path is None:
             raise errors.file_not_in_zip(file_id)
         return self._entry(path)
 
-    def survey(self) -> dict[str, UploadedTable]:
+    def survey(self) -> dict[TablePlace, UploadedTable]:
         """Every table, read through once: how many rows, and which number their ids have."""
         numbers = self._declared_numbers()
         return {table: self._survey_table(table, numbers.get(table)) for table in self.tables}
@@ -82,29 +83,28 @@ class Upload:
 
     def add_whole(self, table: str) -> None:
         """The file is one table."""
-        self._entries[table] = None
+        self._entries[TablePlace(self._root, table)] = None
 
     def add_entries(self) -> None:
         """The file is a ZIP; system tables other than `_storage` are left out."""
         assert self._archive is not None
         for path in self._archive.namelist():
             entry = zip_layout.entry_of(path)
-            if entry.kind is EntryKind.COMPONENT:
-                raise not_supported_yet("Importing the data of a component")
+            component = below(self._root, entry.component)
             if entry.kind is EntryKind.FILE:
-                self._files[entry.name] = path
+                self._files[component, entry.name] = path
             elif entry.kind is EntryKind.DOCUMENTS:
-                self._add_table(entry.name, path)
+                self._add_table(TablePlace(component, entry.name), path)
             elif entry.kind is EntryKind.SCHEMA:
                 self._check_schema(path)
 
-    def _add_table(self, name: str, path: str) -> None:
-        if name in self._entries:
-            raise errors.invalid_import(f"The ZIP has the table {name} twice.")
-        if name in (TABLES, STORAGE) or not name.startswith("_"):
-            self._entries[name] = path
-            if name not in (TABLES, STORAGE):
-                check_import_table(name)
+    def _add_table(self, table: TablePlace, path: str) -> None:
+        if table in self._entries:
+            raise errors.invalid_import(f"The ZIP has the table {table.name} twice.")
+        if table.name in (TABLES, STORAGE) or not table.name.startswith("_"):
+            self._entries[table] = path
+            if table.name not in (TABLES, STORAGE):
+                check_import_table(table.name)
 
     def _check_schema(self, path: str) -> None:
         """Lines are read plainly; a schema that wants them read otherwise is one of old exports."""
@@ -112,20 +112,19 @@ class Upload:
             if stream.read(len(UNIFORM_SCHEMA) + 1).strip() != UNIFORM_SCHEMA.strip():
                 raise not_supported_yet("Importing an export with a generated schema")
 
-    def _declared_numbers(self) -> dict[str, int]:
-        """What `_tables` says, which is no table of the import itself."""
-        if TABLES not in self._entries:
-            return {}
+    def _declared_numbers(self) -> dict[TablePlace, int]:
+        """What each `_tables` says, which is no table of the import itself."""
         declared = {}
-        for number, row in self.rows(TABLES):
-            name, table_number = row.get("name"), row.get("id")
-            if not isinstance(name, str) or not isinstance(table_number, float):
-                raise errors.invalid_row_value(number, "_tables has rows of `name` and `id`")
-            declared[name] = int(table_number)
-        del self._entries[TABLES]
+        for listing in [table for table in self.tables if table.name == TABLES]:
+            for number, row in self.rows(listing):
+                name, table_number = row.get("name"), row.get("id")
+                if not isinstance(name, str) or not isinstance(table_number, float):
+                    raise errors.invalid_row_value(number, "_tables has rows of `name` and `id`")
+                declared[TablePlace(listing.component, name)] = int(table_number)
+            del self._entries[listing]
         return declared
 
-    def _survey_table(self, table: str, table_number: int | None) -> UploadedTable:
+    def _survey_table(self, table: TablePlace, table_number: int | None) -> UploadedTable:
         count = 0
         for number, document in self.rows(table):
             count += 1
@@ -135,7 +134,7 @@ class Upload:
                 table_number = table_number or found
                 if found != table_number:
                     raise errors.id_of_another_table(number, document_id)
-        return UploadedTable(table, count, table_number)
+        return UploadedTable(table.name, count, table_number)
 
     def _opened(self, path: str | None) -> AbstractContextManager[IO[bytes]]:
         if path is not None:
@@ -159,17 +158,24 @@ def reading() -> Iterator[None]:
         raise errors.import_not_a_zip(str(failure)) from None
 
 
-def open_upload(blobs: BlobStore, key: str, kind: ImportFormat, table: str | None) -> Upload:
-    """The blob `key`; `table` is None for a ZIP, which says itself what it has."""
+def open_upload(
+    blobs: BlobStore, key: str, kind: ImportFormat, table: str | None, root: str = APP_PATH
+) -> Upload:
+    """The blob `key`, for the component `root`; `table` is None for a ZIP, which says itself what it has."""
     file: IO[bytes] = io.BufferedReader(BlobFile(blobs, key))
     if kind is not ImportFormat.ZIP:
-        upload = Upload(file, _PARSERS[kind], None)
+        upload = Upload(file, _PARSERS[kind], None, root)
         upload.add_whole(table or "")
         return upload
     with reading():
-        upload = Upload(file, rows.json_lines, zipfile.ZipFile(file))
+        upload = Upload(file, rows.json_lines, zipfile.ZipFile(file), root)
         upload.add_entries()
     return upload
+
+
+def below(root: str, component: str) -> str:
+    """The path of what is `component` to `root`."""
+    return "/".join(part for part in (root, component) if part)
 
 
 def check_import_table(name: str) -> None:

@@ -6,6 +6,7 @@
     <table>/generated_schema.jsonl     how to read them: plainly
     _storage/documents.jsonl           one file per line
     _storage/<id>.<extension>          the bytes of a file
+    _components/<name>/...             the same of a child component, to any depth
 
 On the way in each of them may stand below further folders, as when an export was unpacked and zipped again.
 """
@@ -17,6 +18,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from functions.components import APP_PATH
+
 README = "README.md"
 TABLES = "_tables"
 STORAGE = "_storage"
@@ -27,16 +30,16 @@ README_TEXT = """# An export of a deployment
 `<table>/documents.jsonl` holds the documents of a table, one per line, in Convex JSON:
 `{"$integer": ...}` is an int64, `{"$bytes": ...}` bytes, `{"$float": ...}` a number that JSON cannot say.
 `_tables` holds the numbers of the tables, which the ids of documents contain. `_storage` holds the stored
-files, if they were asked for.
+files, if they were asked for. `_components/<name>` holds the same of each component.
 
 `npx convex import <this file>` puts everything into a deployment again, ids and times of creation included.
 """
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_DOCUMENTS = re.compile(rf"(?:.*/)?({_NAME})/documents\.jsonl")
-_SCHEMA = re.compile(rf"(?:.*/)?{_NAME}/generated_schema\.jsonl")
-_FILE = re.compile(rf"(?:.*/)?{STORAGE}/([0-9a-z]+)(?:\.[^/]*)?")
-_COMPONENT = re.compile(r"(?:.*/)?_components/[^/]+/.*")
+_DOCUMENTS = re.compile(rf"(?P<folder>.*/)?(?P<name>{_NAME})/documents\.jsonl")
+_SCHEMA = re.compile(rf"(?P<folder>.*/)?(?P<name>{_NAME})/generated_schema\.jsonl")
+_FILE = re.compile(rf"(?P<folder>.*/)?{STORAGE}/(?P<name>[0-9a-z]+)(?:\.[^/]*)?")
+_COMPONENTS = "_components"
 _TYPES = mimetypes.MimeTypes()  # Python's own table: the same on every machine
 
 
@@ -46,16 +49,17 @@ class EntryKind(Enum):
     DOCUMENTS = auto()
     SCHEMA = auto()
     FILE = auto()
-    COMPONENT = auto()  # anything that belongs to a component
     OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`name` is the table of DOCUMENTS and the id of a FILE."""
+    """`name` is the table of DOCUMENTS and the id of a FILE, `component` the path of whose it is, below the
+    one that was exported."""
 
     kind: EntryKind
     name: str = ""
+    component: str = APP_PATH
 
 
 def documents_path(table_name: str) -> str:
@@ -72,14 +76,31 @@ def file_path(file_id: str, content_type: str | None) -> str:
     return f"{STORAGE}/{file_id}{_TYPES.guess_extension(bare_type) or ''}"
 
 
+def component_folder(component: str) -> str:
+    """What the paths of a component begin with; "" is the one that is exported."""
+    return "".join(f"{_COMPONENTS}/{name}/" for name in component.split("/")) if component else ""
+
+
 def entry_of(path: str) -> Entry:
     """What stands at this path of an uploaded ZIP."""
-    if _COMPONENT.fullmatch(path):
-        return Entry(EntryKind.COMPONENT)
-    if (documents := _DOCUMENTS.fullmatch(path)) is not None:
-        return Entry(EntryKind.DOCUMENTS, documents[1])
-    if _SCHEMA.fullmatch(path) is not None:
-        return Entry(EntryKind.SCHEMA)
-    if (file := _FILE.fullmatch(path)) is not None:
-        return Entry(EntryKind.FILE, file[1])
+    for kind, pattern in _PATTERNS:
+        if (found := pattern.fullmatch(path)) is not None:
+            return Entry(kind, found["name"], _component_of(found["folder"] or ""))
     return Entry(EntryKind.OTHER)
+
+
+_PATTERNS = (
+    (EntryKind.DOCUMENTS, _DOCUMENTS),
+    (EntryKind.SCHEMA, _SCHEMA),
+    (EntryKind.FILE, _FILE),
+)
+
+
+def _component_of(folder: str) -> str:
+    """`x/_components/a/_components/b/` is of "a/b"; folders before the first of them say nothing."""
+    *parts, _ = folder.split("/")
+    names: list[str] = []
+    while len(parts) >= 2 and parts[-2] == _COMPONENTS:
+        names.insert(0, parts[-1])
+        del parts[-2:]
+    return "/".join(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,33 @@ def test_an_inline_query_reads_the_tables_of_the_component_it_is_sent_to(
     body = {"args": {}, "bundle": {"path": "testQuery.js", "source": ""}, "componentId": "nobody"}
     missing = httpx.post(f"{server.url}/api/run_test_function", json=body, headers=headers)
     assert (missing.status_code, missing.json()["code"]) == (400, "ComponentNotFound")
+
+
+def test_the_data_of_components_is_exported_and_comes_back(
+    server: RunningServer, app: Path, tmp_path: Path
+) -> None:
+    add(server, "exported", 5)
+    add(server, "exported", 7, where="second")
+    path = tmp_path / "all.zip"
+    exported = server.cli(app, "export", "--path", str(path))
+    assert exported.returncode == 0, exported.stdout
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    assert "_components/second/_components/audit/lines/documents.jsonl" in names
+    add(server, "exported", 100)
+    add(server, "exported", 100, where="second")
+    imported = server.cli(app, "import", "--replace-all", "-y", str(path))
+    assert imported.returncode == 0, imported.stdout
+    assert "Component second/audit" in imported.stdout
+    assert balance(server, "exported")["amount"] == 5
+    assert balance(server, "exported", where="second")["amount"] == 7
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"account": "imported", "amount": 11}\n')
+    arguments = ("--table", "messages", "--append", "--component", "second", str(rows))
+    appended = server.cli(app, "import", *arguments)
+    assert appended.returncode == 0, appended.stdout
+    assert balance(server, "imported", where="second")["amount"] == 11
+    assert balance(server, "imported")["amount"] == 0
 
 
 # --- components from npm ------------------------------------------------------------------------------

@@ -91,17 +91,18 @@ class TransferSite:
 
         await self.core.transact(insert)
 
-    async def documents(self, table: str) -> list[dict[str, Any]]:
+    async def documents(self, table: str, component: str = "") -> list[dict[str, Any]]:
         """In the order of ids; [] when there is no such table."""
         transaction = (await self._begin()).transaction
-        found = transaction.catalog.tables.get(table)
+        catalog = transaction.catalog_of(component)
+        found = catalog.tables.get(table) if catalog is not None else None
         return transaction.all_documents(found) if found is not None else []
 
     # --- whole transfers ----------------------------------------------------------------------------
 
-    async def export(self, *, files: bool = False) -> dict[str, Any]:
+    async def export(self, *, files: bool = False, component_id: str | None = None) -> dict[str, Any]:
         """The row of an export that has ended."""
-        await self.operate(request_export, includeStorage=files)
+        await self.operate(request_export, includeStorage=files, component=component_id)
         assert await self.exporting.run_next()
         return (await self.documents("_exports"))[-1]
 

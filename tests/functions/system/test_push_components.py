@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from functions import cron_jobs
 from functions.catalog import ENABLED
+from functions.components import owner_of
 from functions.function_handles import create_handle
 from functions.transaction import Transaction
 from log.errors import BackendError
@@ -185,7 +185,7 @@ def test_evaluating_a_schema_answers_for_each_instance(deployment: Deployment) -
 def test_crons_of_one_name_in_two_instances_are_two(deployment: Deployment) -> None:
     push(deployment, pushed("a", "b"))
     crons = deployment.database.documents("_cron_jobs")
-    assert sorted((cron_jobs.owner_of(cron), cron["name"]) for cron in crons) == [
+    assert sorted((owner_of(cron), cron["name"]) for cron in crons) == [
         ("a", "nightly"),
         ("b", "nightly"),
     ]

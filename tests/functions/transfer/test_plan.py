@@ -11,11 +11,13 @@ from functions.schema import parse_schema
 from functions.transfer.plan import (
     ExistingTable,
     ImportMode,
+    TablePlace,
     TablePlan,
     UploadedTable,
     change_summary,
     check_references,
     needs_confirmation,
+    plan_components,
     plan_import,
 )
 from log.errors import BackendError
@@ -55,6 +57,27 @@ def test_the_summary_grows_with_its_cells_and_counts_files() -> None:
     assert lines[4] == "a_longer_name | 12345678 | 0 of 3                   |"
     assert len({len(line) for line in lines[1:5]}) == 1 and set(lines[2]) == {"-"}
     assert needs_confirmation(plans)
+
+
+def test_the_tables_of_components_stand_below_their_path() -> None:
+    uploaded = {
+        TablePlace("a/b", "x"): UploadedTable("x", 2),
+        TablePlace("", "x"): UploadedTable("x", 1),
+        TablePlace("a", "y"): UploadedTable("y", 3),
+    }
+    plans = plan_components(uploaded, {"a": {}, "a/b": {}, "": {}}, ImportMode.REPLACE)
+    assert [(plan.place, plan.number) for plan in plans] == [
+        (TablePlace("", "x"), FIRST),
+        (TablePlace("a", "y"), FIRST),
+        (TablePlace("a/b", "x"), FIRST),
+    ], "each component has numbers of its own"
+    assert change_summary(plans).splitlines()[3:-2] == [
+        "x     | 1      | 0 of 0         |",
+        "Component a",
+        "y     | 3      | 0 of 0         |",
+        "Component a/b",
+        "x     | 2      | 0 of 0         |",
+    ]
 
 
 @pytest.mark.parametrize(

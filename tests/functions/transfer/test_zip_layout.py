@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from functions.transfer.zip_layout import Entry, EntryKind, documents_path, entry_of, file_path, schema_path
+from functions.transfer.zip_layout import (
+    Entry,
+    EntryKind,
+    component_folder,
+    documents_path,
+    entry_of,
+    file_path,
+    schema_path,
+)
 
 FILE_ID = "kg2c9f9q7w7k0k8k3m5y6z7a8b9c0d1e"
 
@@ -16,10 +24,14 @@ FILE_ID = "kg2c9f9q7w7k0k8k3m5y6z7a8b9c0d1e"
         ("messages/documents.jsonl", Entry(EntryKind.DOCUMENTS, "messages")),
         ("_tables/documents.jsonl", Entry(EntryKind.DOCUMENTS, "_tables")),
         ("_storage/documents.jsonl", Entry(EntryKind.DOCUMENTS, "_storage")),
-        ("messages/generated_schema.jsonl", Entry(EntryKind.SCHEMA)),
+        ("messages/generated_schema.jsonl", Entry(EntryKind.SCHEMA, "messages")),
         (f"_storage/{FILE_ID}", Entry(EntryKind.FILE, FILE_ID)),
         (f"_storage/{FILE_ID}.tar.gz", Entry(EntryKind.FILE, FILE_ID)),
-        ("_components/rate/messages/documents.jsonl", Entry(EntryKind.COMPONENT)),
+        ("_components/a/messages/documents.jsonl", Entry(EntryKind.DOCUMENTS, "messages", "a")),
+        ("_components/a/_components/b/x/documents.jsonl", Entry(EntryKind.DOCUMENTS, "x", "a/b")),
+        ("_components/a/x/generated_schema.jsonl", Entry(EntryKind.SCHEMA, "x", "a")),
+        (f"_components/a/_storage/{FILE_ID}.png", Entry(EntryKind.FILE, FILE_ID, "a")),
+        ("_components/documents.jsonl", Entry(EntryKind.DOCUMENTS, "_components")),
         ("README.md", Entry(EntryKind.OTHER)),
         ("messages/", Entry(EntryKind.OTHER)),
         ("1st/documents.jsonl", Entry(EntryKind.OTHER)),
@@ -47,5 +59,7 @@ def test_documents_without_a_folder_are_no_table() -> None:
 
 
 def test_what_is_written_is_what_is_read() -> None:
-    assert entry_of(documents_path("t")) == Entry(EntryKind.DOCUMENTS, "t")
-    assert entry_of(schema_path("t")) == Entry(EntryKind.SCHEMA)
+    for component in ("", "a", "a/b/c"):
+        folder = component_folder(component)
+        assert entry_of(folder + documents_path("t")) == Entry(EntryKind.DOCUMENTS, "t", component)
+        assert entry_of(folder + schema_path("t")) == Entry(EntryKind.SCHEMA, "t", component)

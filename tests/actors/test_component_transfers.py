@@ -1,0 +1,188 @@
+"""Exports and imports of components: tables and files, to any depth, beside the app's (spec 02 18, 19)."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.system.component_rows import install
+from functions.system.files import FILES, insert_file
+from functions.transaction import Transaction
+from log import values
+from log.blob_store import put_bytes, read_bytes
+from log.errors import BackendError
+
+from ..support.transfer_site import TransferSite, lines, run_site, zipped
+
+PATHS = ["", "a", "a/b", "c"]
+TABLES = ["x", "y"]
+
+Content = dict[str, list[dict[str, Any]]]
+
+
+def install_all(transaction: Transaction) -> None:
+    for path in PATHS[1:]:
+        install(transaction, path)
+
+
+async def fill(site: TransferSite, rng: random.Random) -> None:
+    """Some rows in every table of every component, and some files of each."""
+    scalars: list[Any] = [None, 1.5, 7, b"\xff", "ä", [], {"n": 1}]
+
+    def write(transaction: Transaction) -> None:
+        for path in PATHS:
+            transaction.enter_component(path)
+            for _ in range(rng.randrange(5, 30)):
+                transaction.insert(rng.choice(TABLES), {"of": path, "v": rng.choice(scalars)})
+            for _ in range(rng.randrange(3)):
+                insert_file(transaction, put_bytes(site.blobs, rng.randbytes(500)), "image/png")
+        transaction.enter_component("")
+
+    await site.core.transact(write)
+
+
+async def content_of(site: TransferSite) -> Content:
+    tables = {f"{path}:{name}": await site.documents(name, path) for path in PATHS for name in TABLES}
+    return {**tables, FILES: await site.documents(FILES)}
+
+
+async def owners_of_files(site: TransferSite) -> list[str]:
+    return sorted(file["owner"] for file in await site.documents(FILES))
+
+
+async def archive_of(site: TransferSite, path: str = "") -> bytes:
+    component_id = (await site.transactions.begin()).transaction.catalog_of(path)
+    assert component_id is not None
+    row = await site.export(files=True, component_id=component_id.component.namespace)
+    assert row["state"] == "completed", row
+    return read_bytes(site.blobs, row["zip_object_key"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_everything_comes_back_identical_after_everything_changed(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+
+    async def scenario(site: TransferSite) -> None:
+        await site.core.transact(install_all)
+        await fill(site, rng)
+        before, archive = await content_of(site), await archive_of(site)
+        await fill(site, rng)
+        state = await site.run_import(archive, "replaceAll")
+        assert state["state"] == "completed", state
+        after = await content_of(site)
+        assert all(values.same(after[name], before[name]) for name in before), f"seed {seed}"
+        assert state["num_rows_written"] == sum(map(len, before.values())), f"seed {seed}"
+
+    run_site(tmp_path, scenario)
+
+
+def test_where_components_are_not_installed_yet_they_get_their_rows_and_are_not_mounted(
+    tmp_path: Path,
+) -> None:
+    async def scenario(site: TransferSite) -> None:
+        archive = zipped(**{"_components/a/_components/b/x/documents.jsonl": lines({"n": 1.0})})
+        assert (await site.run_import(archive, "requireEmpty"))["state"] == "completed"
+        assert [row["n"] for row in await site.documents("x", "a/b")] == [1.0]
+        catalog = (await site.transactions.begin()).transaction.catalog
+        found = {each.component.path: each.component.is_mounted for each in catalog.everywhere()}
+        assert found == {"": True, "a": False, "a/b": False}
+        again = await site.run_import(archive, "requireEmpty")
+        assert "Table x already exists" in again["error_message"]
+        await site.core.transact(install_all)  # as a push does that mounts them
+        assert [row["n"] for row in await site.documents("x", "a/b")] == [1.0]
+
+    run_site(tmp_path, scenario)
+
+
+def test_replaced_files_are_those_of_the_component_and_others_stay_however_late_they_come(
+    tmp_path: Path,
+) -> None:
+    async def scenario(site: TransferSite) -> None:
+        def store(path: str) -> Any:
+            def write(transaction: Transaction) -> None:
+                transaction.enter_component(path)
+                insert_file(transaction, put_bytes(site.blobs, path.encode()), None)
+                transaction.enter_component("")
+
+            return write
+
+        await site.core.transact(install_all)
+        for path in PATHS:
+            await site.core.transact(store(path))
+        archive = await archive_of(site, "a")
+        await site.core.transact(store("a"))
+
+        async def store_late(source: str) -> None:
+            if source == "_system/complete_import":
+                site.before_commit = None
+                await site.core.transact(store("c"))
+
+        site.before_commit = store_late
+        state = await site.run_import(archive, "replace", componentPath="a")
+        assert state["state"] == "completed", state
+        assert await owners_of_files(site) == ["", "a", "a/b", "c", "c"]
+
+    run_site(tmp_path, scenario)
+
+
+def test_what_is_sent_to_a_component_touches_no_other(tmp_path: Path) -> None:
+    async def scenario(site: TransferSite) -> None:
+        await site.core.transact(install_all)
+        await fill(site, random.Random(3))
+        before = await content_of(site)
+        rows = lines({"n": 2.0})
+        state = await site.run_import(rows, format="jsonLines", tableName="x", componentPath="a/b")
+        assert state["state"] == "completed", state
+        after = await content_of(site)
+        assert [row["n"] for row in after.pop("a/b:x")] == [2.0]
+        assert all(values.same(after[name], before[name]) for name in after)
+        replaced = await site.run_import(rows, "append", format="jsonLines", tableName="y", componentPath="c")
+        assert replaced["state"] == "completed", replaced
+        assert len(await site.documents("y", "c")) == len(before["c:y"]) + 1
+
+    run_site(tmp_path, scenario)
+
+
+def test_replacing_all_of_a_component_empties_what_is_below_it_and_nothing_else(tmp_path: Path) -> None:
+    async def scenario(site: TransferSite) -> None:
+        await site.core.transact(install_all)
+        await fill(site, random.Random(5))
+        before = await content_of(site)
+        state = await site.run_import(zipped(x__documents=lines({"n": 3.0})), "replaceAll", componentPath="a")
+        assert state["state"] == "completed", state
+        after = await content_of(site)
+        assert [row["n"] for row in after["a:x"]] == [3.0]
+        assert not after["a:y"] and not after["a/b:x"] and not after["a/b:y"]
+        kept = [name for name in before if name.startswith((":", "c:"))]
+        assert all(values.same(after[name], before[name]) for name in kept)
+        expected = [file["owner"] for file in before[FILES] if file["owner"] in ("", "c")]
+        assert await owners_of_files(site) == sorted(expected)
+
+    run_site(tmp_path, scenario)
+
+
+def test_an_export_of_a_component_has_its_tables_at_the_top_and_its_children_below(tmp_path: Path) -> None:
+    async def scenario(site: TransferSite) -> None:
+        await site.core.transact(install_all)
+        await fill(site, random.Random(7))
+        await archive_of(site, "a")
+        names = set(site.zip_of((await site.documents("_exports"))[-1]).namelist())
+        assert {"x/documents.jsonl", "_components/b/x/documents.jsonl"} <= names
+        assert not [name for name in names if name.startswith(("_components/a/", "_components/c/"))]
+
+    run_site(tmp_path, scenario)
+
+
+def test_a_component_nobody_knows_is_refused(tmp_path: Path) -> None:
+    async def scenario(site: TransferSite) -> None:
+        with pytest.raises(BackendError) as raised:
+            await site.upload(b"", componentPath="nobody")
+        assert "Component path 'nobody' not found" in raised.value.message
+        with pytest.raises(BackendError) as raised:
+            await site.export(component_id="nobody")
+        assert raised.value.code == "ComponentNotFound"
+
+    run_site(tmp_path, scenario)
