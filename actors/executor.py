@@ -384,6 +384,7 @@ class Executor:
             random_bytes=os.urandom,
             codec=self._codec,
             node=NodeAnalysis(),
+            files=files_of(settings),
         )
 
 
@@ -403,6 +404,8 @@ def _system_failure(refusal: BackendError) -> JsError:
     """What the caller did wrong, as the failure of a function; anything else is raised."""
     if refusal.kind is not ErrorKind.BAD_REQUEST:
         raise refusal
+    if refusal.data is not None:
+        return JsError(f"Uncaught ConvexError: {refusal.message}\n", values.dumps(refusal.data))
     return JsError(f"Uncaught Error: {refusal.message}\n")
 
 

@@ -6,20 +6,25 @@ what the page wants to know beside them.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 from functions.catalog import Catalog
 from functions.cron_jobs import CRONS, LOGS, NEXT_RUNS
+from functions.pages import PageRequest, read_page
 from functions.path import parse_function_path
-from functions.scheduled_jobs import BY_NEXT_TS, JOBS, read_arguments
+from functions.query import plan_query
+from functions.scheduled_jobs import ARGUMENTS, BY_NEXT_TS, JOBS, read_arguments
+from functions.system.document_filters import parse_filters
 from functions.system.files import FILES, find_file, url_of, user_view
 from functions.system.forecast import measure
 from functions.system.operation import Args, SystemContext, argument
-from functions.system.queries import table_page
+from functions.system.queries import page_of
 from functions.transaction import Transaction
 from log import values
-from log.errors import not_supported_yet
 from log.keys import encode_item
+from log.limits import DASHBOARD_ROWS_READ_PER_PAGE_MAX
 
 _PENDING_JOBS = b"_system/frontend/paginatedScheduledJobs"  # whose cursors these are
 _FIRST_TS = -(2**63)  # behind null, which finished jobs hold
@@ -64,6 +69,30 @@ def args_validator(transaction: Transaction, args: Args, _context: SystemContext
         if function["name"] == path.function:
             return function["args"]
     return None
+
+
+# --- documents --------------------------------------------------------------------------------------
+
+
+def document_page(transaction: Transaction, args: Args, context: SystemContext) -> Any:
+    """A page of the documents that the filters let through. One that looked through many without finding
+    enough ends early, and says where to go on."""
+    name, options = argument(args, "table", str), argument(args, "paginationOpts", dict)
+    filters = args.get("filters")
+    order, is_shown = parse_filters(filters if isinstance(filters, str) else None)
+    tree = {"source": {"type": "FullTableScan", "tableName": name, "order": order}, "operators": []}
+    plan = plan_query(tree, transaction.catalog)
+    if is_shown is not None:
+        of_filters = hashlib.sha256(plan.fingerprint + str(filters).encode()).digest()[:16]
+        plan = replace(plan, operators=(is_shown,), fingerprint=of_filters)
+    request = PageRequest(
+        cursor=options.get("cursor"),
+        end_cursor=options.get("endCursor"),
+        page_size=int(argument(options, "numItems", float)),
+        rows_read_max=DASHBOARD_ROWS_READ_PER_PAGE_MAX,
+    )
+    page = read_page(plan, transaction, request, None, context.codec)
+    return values.loads_canonical(page.to_json())
 
 
 # --- crons and scheduled functions ------------------------------------------------------------------
@@ -123,6 +152,13 @@ def _jobs_from(
     return jobs, None
 
 
+def job_arguments(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
+    """The argument array of a job as it is stored, bytes of JSON; None when it is gone."""
+    row = transaction.get(transaction.catalog.tables[ARGUMENTS], argument(args, "argsId", str))
+    document: Any = values.loads_canonical(row.document) if row is not None else None
+    return document["args"] if document is not None else None
+
+
 # --- files ------------------------------------------------------------------------------------------
 
 
@@ -131,13 +167,22 @@ def file_count(transaction: Transaction, _args: Args, _context: SystemContext) -
 
 
 def file_page(transaction: Transaction, args: Args, context: SystemContext) -> Any:
-    """A page of `_storage`, newest first unless `filters` asks for the other order."""
+    """A page of `_storage`, newest first unless `filters` asks for the other order; of those that were stored
+    from `minCreationTime` to `maxCreationTime`, where given."""
     filters = args.get("filters") or {}
-    if any(filters.get(name) is not None for name in filters if name != "order"):
-        raise not_supported_yet("Filtering files in the dashboard")
     order = "asc" if filters.get("order") == "asc" else "desc"
-    found = table_page(transaction, "_storage", order, args, context)
+    bounds = [
+        {"type": kind, "fieldPath": "_creationTime", "value": filters[name]}
+        for kind, name in (("Gte", "minCreationTime"), ("Lte", "maxCreationTime"))
+        if isinstance(filters.get(name), float)
+    ]
+    source = {"type": "IndexRange", "indexName": "_storage.by_creation_time", "range": bounds, "order": order}
+    found = page_of(transaction, {"source": source, "operators": []}, args, context)
     return {**found, "page": [_file(transaction, each["_id"], context) for each in found["page"]]}
+
+
+def can_export_files(_transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
+    return True
 
 
 def file_by_id(transaction: Transaction, args: Args, context: SystemContext) -> Any:

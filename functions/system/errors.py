@@ -238,6 +238,19 @@ def indexes_not_ready(names: list[str]) -> BackendError:
     return bad_request("RaceDetected", f"These indexes are not ready to be enabled: {', '.join(names)}")
 
 
+def table_is_declared(name: str) -> BackendError:
+    return bad_request(
+        "TableIsInSchema", f"The table `{name}` is in the schema: take it out there and push, then delete it."
+    )
+
+
+def component_must_be_unmounted(path: str) -> BackendError:
+    return bad_request(
+        "ComponentMustBeUnmounted",
+        f"The component `{path}`, or one below it, is mounted: take it out of the app and push first.",
+    )
+
+
 def deployment_not_paused() -> BackendError:
     return bad_request("UnpauseDeploymentFailed", "Deployment is not currently paused.")
 

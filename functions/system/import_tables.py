@@ -57,14 +57,14 @@ def activate(transaction: Transaction, tablet_ids: frozenset[bytes], *, must_be_
         replaced = catalog.tables.get(table.name)
         if replaced is not None:
             _check_unchanged(transaction, table, replaced, must_be_empty=must_be_empty)
-            _drop(transaction, replaced)
+            drop_table(transaction, replaced)
         transaction.patch(catalog.tables["_tables"], table_row_id(table.tablet_id), {"state": "active"})
 
 
 def drop_hidden(transaction: Transaction) -> None:
     """All there are: only one import runs at a time, and nothing else makes them."""
     for table in transaction.catalog.hidden_tables.values():
-        _drop(transaction, table)
+        drop_table(transaction, table)
 
 
 def _check_unchanged(transaction: Transaction, table: Table, replaced: Table, *, must_be_empty: bool) -> None:
@@ -80,8 +80,8 @@ def _definitions(table: Table) -> set[tuple[object, ...]]:
     return {(index.name, index.fields, index.state, index.is_staged) for index in table.all_indexes}
 
 
-def _drop(transaction: Transaction, table: Table) -> None:
-    """Its rows in the catalog; what it holds is unreachable then, and swept."""
+def drop_table(transaction: Transaction, table: Table) -> None:
+    """Take a table away: its rows in the catalog; what it holds is unreachable then, and swept."""
     catalog = transaction.catalog
     invariant(table.tablet_id != TABLES_TABLET, "the table of tables stays")
     for index in table.all_indexes:

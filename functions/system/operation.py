@@ -13,6 +13,7 @@ from typing import Any
 
 from functions.isolate import Engine
 from functions.pages import CursorCodec
+from functions.system.files import FileAccess
 from functions.system.node_analysis import NodeAnalyser
 from functions.transaction import Transaction
 from log.errors import bad_request
@@ -40,6 +41,7 @@ class SystemContext:
     random_bytes: Callable[[int], bytes]
     codec: CursorCodec
     node: NodeAnalyser | None = None
+    files: FileAccess | None = None
 
     @property
     def system_environment(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ from functions.query import plan_query
 from functions.scheduled_jobs import JOBS
 from functions.system.files import FILES
 from functions.system.forecast import measure
-from functions.system.operation import Args, SystemContext, argument
+from functions.system.operation import Args, SystemContext, argument, enter_component_of_id
 from functions.system.schema_changes import user_indexes
 from functions.transaction import Transaction
 from log import values
@@ -48,8 +48,15 @@ def table_page(
     transaction: Transaction, name: str, order: str, args: Args, context: SystemContext
 ) -> dict[str, Any]:
     """The pagination result that the `paginationOpts` of `args` ask for."""
+    source = {"type": "FullTableScan", "tableName": name, "order": order}
+    return page_of(transaction, {"source": source, "operators": []}, args, context)
+
+
+def page_of(
+    transaction: Transaction, tree: dict[str, Any], args: Args, context: SystemContext
+) -> dict[str, Any]:
+    """As `table_page`, of the serialized query `tree`."""
     options = argument(args, "paginationOpts", dict)
-    tree = {"source": {"type": "FullTableScan", "tableName": name, "order": order}, "operators": []}
     request = PageRequest(
         cursor=options.get("cursor"),
         end_cursor=options.get("endCursor"),
@@ -67,6 +74,18 @@ def table_size(transaction: Transaction, args: Args, _context: SystemContext) ->
 def size_of_all_tables(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
     tables = transaction.catalog.user_tables()
     return float(sum(measure(transaction, table).documents for table in tables))
+
+
+def table_shapes(
+    transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
+) -> dict[str, Any]:
+    """What the documents of each table look like, as far as that is known: whether there are any."""
+    enter_component_of_id(transaction, body.get("component") or "")
+    shapes = {}
+    for table in transaction.catalog.user_tables():
+        scan = transaction.scan(table.by_id, table, b"", None, descending=False)
+        shapes[table.name] = {"type": "Never" if scan.next() is None else "Unknown"}
+    return shapes
 
 
 def query_table(transaction: Transaction, args: Args, context: SystemContext) -> Any:

@@ -9,6 +9,8 @@ from functions.system import (
     admin_keys,
     backend_state,
     dashboard,
+    dashboard_edits,
+    deletions,
     environment,
     exports,
     files,
@@ -47,6 +49,10 @@ OPERATIONS: dict[str, Operation] = {
     "revoke_admin_keys": Operation(admin_keys.revoke_admin_keys),
     "pause_deployment": Operation(backend_state.pause_deployment),
     "unpause_deployment": Operation(backend_state.unpause_deployment),
+    "delete_tables": Operation(deletions.delete_tables),
+    "delete_component": Operation(deletions.delete_component),
+    "delete_scheduled_functions": Operation(deletions.delete_scheduled_functions),
+    "table_shapes": Operation(queries.table_shapes),
     "store_file": Operation(files.store_file),
     "locate_file": Operation(files.locate_file),
     "request_export": Operation(exports.request_export),
@@ -59,9 +65,9 @@ OPERATIONS: dict[str, Operation] = {
 }
 """HTTP operations by the last part of their path; those on files are for the gateway alone, and have none."""
 
-_Query = Callable[[Transaction, dict[str, Any], SystemContext], Any]
+_Run = Callable[[Transaction, dict[str, Any], SystemContext], Any]
 
-_QUERIES: dict[str, _Query] = {
+_QUERIES: dict[str, _Run] = {
     "_system/cli/tables.js:default": queries.list_tables,
     "_system/cli/tableData.js:default": queries.table_data,
     "_system/cli/tableSize.js:default": queries.table_size,
@@ -100,14 +106,30 @@ _QUERIES: dict[str, _Query] = {
     "_system/frontend/fileStorageV2.js:numFiles": dashboard.file_count,
     "_system/frontend/fileStorageV2.js:fileMetadata": dashboard.file_page,
     "_system/frontend/fileStorageV2.js:getFile": dashboard.file_by_id,
-    "_system/frontend/snapshotImport.js:list": queries.empty_list,
-    "_system/frontend/latestExport.js:default": queries.nothing,
+    "_system/frontend/paginatedTableDocuments.js:default": dashboard.document_page,
+    "_system/frontend/scheduler.js:getArgs": dashboard.job_arguments,
+    "_system/frontend/snapshotImport.js:list": imports.list_imports,
+    "_system/frontend/latestExport.js:default": exports.latest_export,
     "_system/frontend/latestExport.js:latestCloudExport": queries.nothing,
+    "_system/frontend/latestExport.js:canExportFileStorage": dashboard.can_export_files,
     "_system/frontend/node.js:version": queries.nothing,
     "_system/tidelog/adminKeys.js:revoked": admin_keys.revoked_admin_keys,
 }
 
+_MUTATIONS: dict[str, _Run] = {
+    "_system/frontend/addDocument.js:default": dashboard_edits.add_document,
+    "_system/frontend/replaceDocument.js:default": dashboard_edits.replace_document,
+    "_system/frontend/patchDocumentsFields.js:default": dashboard_edits.patch_documents,
+    "_system/frontend/deleteDocuments.js:default": dashboard_edits.delete_documents,
+    "_system/frontend/clearTablePage.js:default": dashboard_edits.clear_table_page,
+    "_system/frontend/createTable.js:default": dashboard_edits.create_table,
+    "_system/frontend/fileStorageV2.js:deleteFile": dashboard_edits.delete_file,
+    "_system/frontend/fileStorageV2.js:deleteFiles": dashboard_edits.delete_files,
+    "_system/frontend/fileStorageV2.js:generateUploadUrl": dashboard_edits.create_upload_url,
+}
+
 SYSTEM_FUNCTIONS: dict[str, SystemFunction] = {
-    path: SystemFunction("Query", run) for path, run in _QUERIES.items()
+    **{path: SystemFunction("Query", run) for path, run in _QUERIES.items()},
+    **{path: SystemFunction("Mutation", run) for path, run in _MUTATIONS.items()},
 }
 """Functions a client with an admin key may call, by canonical path."""

@@ -22,7 +22,7 @@ from log import errors
 from log.identity import Identity
 from log.limits import HTTP_PUSH_BODY_BYTES_MAX, SCHEMA_POLL_MS_MAX
 
-_DEPLOY, _ENVIRONMENT, _JOBS = "Deploy", "WriteEnvironmentVariables", "WriteData"
+_DEPLOY, _ENVIRONMENT, _DATA = "Deploy", "WriteEnvironmentVariables", "WriteData"
 _ADMIN_OPERATIONS = {
     "/get_config_hashes": ("get_config_hashes", _DEPLOY),
     "/deploy2/evaluate_schema": ("evaluate_schema", _DEPLOY),
@@ -31,6 +31,8 @@ _ADMIN_OPERATIONS = {
     "/deploy2/finish_push": ("finish_push", _DEPLOY),
     "/update_environment_variables": ("update_environment_variables", _ENVIRONMENT),
     "/v1/update_environment_variables": ("update_environment_variables", _ENVIRONMENT),
+    "/delete_tables": ("delete_tables", _DATA),
+    "/delete_component": ("delete_component", _DATA),
     "/v1/pause_deployment": ("pause_deployment", "PauseDeployment"),
     "/v1/unpause_deployment": ("unpause_deployment", "UnpauseDeployment"),
 }
@@ -76,18 +78,30 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
 
     @routes.post("/cancel_job")
     async def cancel_job() -> Response:
-        fields, identity = await read_admin_body(core, _JOBS)
+        fields, identity = await read_admin_body(core, _DATA)
         await core.backend.admin("cancel_job", orjson.dumps(fields), identity)
         return Response(b"")
 
-    @routes.post("/cancel_all_jobs")
-    async def cancel_all_jobs() -> Response:
-        """In steps, each a transaction of its own: what is scheduled meanwhile may be cancelled too."""
-        fields, identity = await read_admin_body(core, _JOBS)
-        body, is_done = orjson.dumps(fields), False
-        while not is_done:
-            is_done = orjson.loads(await core.backend.admin("cancel_all_jobs", body, identity))["isDone"]
-        return Response(b"")
+    def add_stepwise_operation(path: str, operation: str) -> None:
+        """In steps, each a transaction of its own: what is scheduled meanwhile may be met too."""
+
+        async def handle() -> Response:
+            fields, identity = await read_admin_body(core, _DATA)
+            body, is_done = orjson.dumps(fields), False
+            while not is_done:
+                is_done = orjson.loads(await core.backend.admin(operation, body, identity))["isDone"]
+            return Response(b"")
+
+        routes.add_url_rule(path, endpoint=operation, view_func=handle, methods=["POST"])
+
+    add_stepwise_operation("/cancel_all_jobs", "cancel_all_jobs")
+    add_stepwise_operation("/delete_scheduled_functions_table", "delete_scheduled_functions")
+
+    @routes.get("/shapes2")
+    async def shapes() -> Response:
+        identity = require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
+        body = orjson.dumps({"component": request.args.get("component")})
+        return json_response(await core.backend.admin("table_shapes", body, identity))
 
     @routes.get("/list_environment_variables")
     @routes.get("/v1/list_environment_variables")

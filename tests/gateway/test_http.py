@@ -309,7 +309,7 @@ def test_an_app_without_http_actions_says_so_on_both_ports_without_cors() -> Non
 
 def test_unbuilt_endpoints_say_so_and_unknown_ones_are_an_empty_404() -> None:
     async def scenario(site: Site) -> None:
-        for path in ("/api/import", "/api/delete_tables"):
+        for path in ("/api/import", "/api/get_indexes"):
             answer = await site.http.post(path)
             assert (answer.status_code, answer.json()["code"]) == (400, "NotSupportedYet")
         for path in ("/api/nothing", "/nothing"):

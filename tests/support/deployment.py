@@ -136,6 +136,14 @@ class Deployment:
         value = SYSTEM_FUNCTIONS[path].run(transaction, args, self.context)
         return values.loads(values.dumps(value))
 
+    def mutate(self, path: str, **args: Any) -> Any:
+        """The same of a `_system/` mutation, committed."""
+
+        def run(transaction: Any) -> bytes:
+            return values.dumps(SYSTEM_FUNCTIONS[path].run(transaction, args, self.context))
+
+        return values.loads(self.database.transact(run))
+
     # --- pushes -------------------------------------------------------------------------------------
 
     def start(self, *modules: Json, **rest: Any) -> Json:

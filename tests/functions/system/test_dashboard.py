@@ -11,7 +11,6 @@ from functions.function_address import FunctionAddress
 from functions.path import parse_function_path
 from functions.system.files import insert_file
 from log.blob_store import StoredBlob
-from log.errors import BackendError
 
 from ...support.deployment import Deployment, functions_module, module
 
@@ -121,6 +120,12 @@ def test_files_are_counted_listed_and_found_with_their_addresses(deployment: Dep
     oldest = {"paginationOpts": options, "filters": {"order": "asc", "minCreationTime": None}}
     found = deployment.query(f"{FOLDER}/fileStorageV2.js:fileMetadata", **oldest)
     assert found["page"][0]["_id"] == ids[0]
-    with pytest.raises(BackendError, match="Filtering files in the dashboard"):
-        filters = {"minCreationTime": 5.0}
-        deployment.query(f"{FOLDER}/fileStorageV2.js:fileMetadata", paginationOpts=options, filters=filters)
+    time_ms = row["_creationTime"]
+    for filters, expected in (
+        ({"minCreationTime": time_ms}, [ids[2]]),
+        ({"maxCreationTime": time_ms - 0.001, "order": "asc"}, ids[:2]),
+        ({"minCreationTime": time_ms + 1, "maxCreationTime": time_ms + 2}, []),
+    ):
+        args = {"paginationOpts": options, "filters": filters}
+        found = deployment.query(f"{FOLDER}/fileStorageV2.js:fileMetadata", **args)
+        assert [each["_id"] for each in found["page"]] == expected

@@ -1,0 +1,108 @@
+"""What the dashboard deletes as a whole: tables, components that nobody mounts, all scheduled functions
+(spec 02 21).
+
+A table goes with its rows in the catalog: what it held cannot be reached then, and is swept. Whatever is
+refused, nothing of it is done.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.catalog import Catalog
+from functions.components import COMPONENTS, owner_of
+from functions.cron_jobs import replace_crons
+from functions.scheduled_jobs import ARGUMENTS, JOBS
+from functions.system import errors
+from functions.system.files import FILES
+from functions.system.import_tables import drop_table
+from functions.system.operation import SystemContext, enter_component_of_id
+from functions.transaction import Transaction
+from log import values
+from log.errors import bad_json_body
+from log.limits import JOBS_CANCELLED_PER_STEP
+
+
+def delete_tables(
+    transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
+) -> dict[str, Any]:
+    """Those of `tableNames` that there are; a table that the schema declares stays."""
+    names = body.get("tableNames")
+    if not isinstance(names, list):
+        raise bad_json_body("`tableNames` is a list of names")
+    enter_component_of_id(transaction, body.get("componentId") or "")
+    catalog = transaction.catalog
+    for name in names:
+        if name in _declared(catalog):
+            raise errors.table_is_declared(name)
+    for table in catalog.user_tables():
+        if table.name in names:
+            drop_table(transaction, table)
+    return {}
+
+
+def _declared(catalog: Catalog) -> set[str]:
+    schemas = [catalog.schema, catalog.pending_schema.schema if catalog.pending_schema is not None else None]
+    return {name for schema in schemas if schema is not None for name in schema.tables}
+
+
+def delete_component(
+    transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
+) -> dict[str, Any]:
+    """A component that is not mounted, and everything it and those below it own."""
+    component_id = body.get("componentId")
+    if not isinstance(component_id, str) or not component_id:
+        raise bad_json_body("`componentId` is the id of a component")
+    path = enter_component_of_id(transaction, component_id)
+    below = [
+        catalog
+        for catalog in transaction.catalog.everywhere()
+        if catalog.component.path == path or catalog.component.path.startswith(f"{path}/")
+    ]
+    if any(catalog.component.is_mounted for catalog in below):
+        raise errors.component_must_be_unmounted(path)
+    for catalog in below:
+        transaction.enter_component(catalog.component.path)
+        _delete_content(transaction)
+        assert catalog.component.row_id is not None
+        transaction.delete(catalog.tables[COMPONENTS], catalog.component.row_id)
+    return {}
+
+
+def _delete_content(transaction: Transaction) -> None:
+    """Of the component the transaction is in."""
+    catalog = transaction.catalog
+    for table in catalog.user_tables():
+        drop_table(transaction, table)
+    for name in ("_modules", "_schemas"):
+        for row in transaction.all_documents(catalog.tables[name]):
+            if row.get("component") == catalog.component.namespace:
+                transaction.delete(catalog.tables[name], row["_id"])
+    for name in (FILES, JOBS):
+        for row in transaction.all_documents(catalog.tables[name]):
+            if owner_of(row) == catalog.component.path:
+                _delete_row(transaction, name, row)
+    replace_crons(transaction, [])
+
+
+def delete_scheduled_functions(
+    transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
+) -> dict[str, bool]:
+    """Some of a component's jobs, whatever became of them; to be asked again until `isDone`."""
+    path = enter_component_of_id(transaction, body.get("componentId") or "")
+    table, count = transaction.catalog.tables[JOBS], 0
+    scan = transaction.scan(table.by_id, table, b"", None, descending=False)
+    while count < JOBS_CANCELLED_PER_STEP and (row := scan.next()) is not None:
+        job: Any = values.loads_canonical(row.document)
+        if owner_of(job) == path:
+            _delete_row(transaction, JOBS, job)
+            count += 1
+    return {"isDone": count < JOBS_CANCELLED_PER_STEP}
+
+
+def _delete_row(transaction: Transaction, name: str, row: dict[str, Any]) -> None:
+    """A job goes with its arguments."""
+    tables = transaction.catalog.tables
+    transaction.delete(tables[name], row["_id"])
+    if name == JOBS and transaction.get(tables[ARGUMENTS], row["argsId"]) is not None:
+        transaction.delete(tables[ARGUMENTS], row["argsId"])

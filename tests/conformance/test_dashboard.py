@@ -1,0 +1,55 @@
+"""The dashboard's functions on a real server, called as it calls them (spec 02 21; section 28, row 32)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ..support.app_calls import call
+from ..support.server import RunningServer
+from .test_admin_keys import new_key, refusal
+
+pytestmark = pytest.mark.usefixtures("app")
+
+FOLDER = "_system/frontend"
+
+
+def test_a_table_is_edited_while_its_filtered_page_is_watched(server: RunningServer) -> None:
+    seen = dict(server.node(Path(__file__).parent / "dashboard.mjs", server.admin_key()))
+    assert "does not match the schema" in seen.pop("refused")
+    done = {"success": True}
+    assert seen == {
+        "empty": 0,
+        "added": done,
+        "shown": [2, 3],
+        "patched": done,
+        "left": [3],
+        "replaced": done,
+        "back": [7, 3],
+        "deleted": done,
+        "one": [7],
+        "cleared": {"deleted": 2, "hasMore": False, "continueCursor": ""},
+        "none": 0,
+        "file": "from the dashboard",
+        "gone": None,
+    }
+
+
+def test_tables_are_deleted_and_their_shapes_told(server: RunningServer) -> None:
+    key = server.admin_key()
+    headers = {"Authorization": f"Convex {key}"}
+    call(server, "mutation", f"{FOLDER}/createTable:default", {"table": "passing"}, key=key)
+    shapes = httpx.get(f"{server.url}/api/shapes2", headers=headers).json()
+    assert shapes["passing"] == {"type": "Never"}
+    for names, status in ((["messages"], 400), (["passing"], 200)):
+        body = {"tableNames": names, "componentId": None}
+        assert httpx.post(f"{server.url}/api/delete_tables", json=body, headers=headers).status_code == status
+    mapping = call(server, "query", f"{FOLDER}/getTableMapping:default", {}, key=key)
+    assert isinstance(mapping, dict) and "passing" not in mapping.values()
+
+
+def test_a_read_only_key_edits_nothing(server: RunningServer) -> None:
+    body = {"path": f"{FOLDER}/createTable:default", "args": {"table": "forbidden"}}
+    assert refusal(server, "mutation", body, new_key(server, "--read-only")) == (403, "OperationNotPermitted")
