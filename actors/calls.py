@@ -86,12 +86,14 @@ def outcome_fields(ended: Ended, seconds: float) -> list[Any]:
         observed.time,
         seconds,
         outcome.udf_type,
+        outcome.usage,
         ended.calls,
     ]
 
 
 def without_results(fields: Sequence[Any]) -> list[Any]:
-    """The wire form of an outcome for a log of calls: no value, no reads, no further calls."""
+    """The wire form of an outcome for a log of calls: no value, no reads, no further calls. What it used
+    stays: whoever called it used nothing for it."""
     _value, *rest = fields
     rest[5], rest[-1] = b"", ()
     return [None, *rest]

@@ -27,6 +27,7 @@ from gateway.backend import (
     Registered,
     StreamListener,
     Unanswered,
+    Usage,
 )
 from log.errors import internal_server_error, unknown_outcome
 from log.identity import Identity
@@ -295,7 +296,7 @@ def _job_call(path: str) -> FunctionCall:
 
 
 def _outcome(fields: Sequence[Any]) -> FunctionOutcome:
-    value, message, data, log_lines, ts, journal, reads, identity, time, seconds, udf_type, _ = fields
+    value, message, data, log_lines, ts, journal, reads, identity, time, seconds, udf_type, used, _ = fields
     return FunctionOutcome(
         value=value,
         error=FunctionError(message, data) if message is not None else None,
@@ -307,4 +308,5 @@ def _outcome(fields: Sequence[Any]) -> FunctionOutcome:
         observed_time=time,
         execution_seconds=seconds,
         udf_type=udf_type,
+        usage=Usage(*used),
     )

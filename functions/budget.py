@@ -11,6 +11,10 @@ from dataclasses import dataclass, field, replace
 from functions import errors
 from log import limits
 
+Usage = tuple[int, int, int, int]
+"""Bytes read, documents read, bytes written, documents written: what a call is told to have used."""
+NO_USAGE: Usage = (0, 0, 0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
@@ -100,6 +104,12 @@ class Budget:
             if asked.get(key) is not None
         }
         return replace(self.ceilings, **lowered)
+
+    def usage(self, *, keeps_writes: bool) -> Usage:
+        """Of the app's own documents. What a failed call wrote came to nothing, so nothing was written."""
+        if keeps_writes:
+            return self.bytes_read, self.documents_read, self.bytes_written, self.documents_written
+        return self.bytes_read, self.documents_read, 0, 0
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """`1.0/getTransactionMetrics` (spec 03 2.7)."""

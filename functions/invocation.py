@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from functions import errors, syscall_arguments
+from functions.budget import NO_USAGE, Usage
 from functions.call_checks import (
     Invocation,
     Refused,
@@ -79,6 +80,7 @@ class RunOutcome:
     log_lines: tuple[str, ...] = ()
     journal_end: str | None = None
     observed: Observed | None = None
+    usage: Usage = NO_USAGE  # of the call's own transaction, nested calls included; no record keeps it
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,9 @@ class Runner:
             value, error = None, killed.error
         for warning in _warnings(callee, transaction, value):
             logs.add("WARN", [warning])
-        return RunOutcome(value, error, udf_type, tuple(logs.pretty()), context.journal_end_next, observed)
+        usage = transaction.budget.usage(keeps_writes=error is None)
+        journal = context.journal_end_next
+        return RunOutcome(value, error, udf_type, tuple(logs.pretty()), journal, observed, usage)
 
     def _enter(
         self, callee: _Callee, context: CallContext, seed: bytes, now_ms: float, user_seconds: float

@@ -44,6 +44,21 @@ class FunctionError:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What the transaction of a query or mutation read and wrote of the app's documents, nested calls too.
+    An action has no transaction: what it calls is told by itself. What was run again after a conflict counts
+    once, and what failed wrote nothing."""
+
+    database_read_bytes: int = 0
+    database_read_documents: int = 0
+    database_write_bytes: int = 0
+    database_write_documents: int = 0
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionOutcome:
     """How a call ended. Bytes are canonical JSON, to be spliced into answers undecoded (D9)."""
 
@@ -57,6 +72,7 @@ class FunctionOutcome:
     observed_time: bool = True
     execution_seconds: float = 0.0
     udf_type: str = ""  # "Query" | "Mutation" | "Action", for the function log
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from functions.path import SYSTEM_FOLDER
-from gateway.backend import FunctionCall, FunctionOutcome
+from gateway.backend import NO_USAGE, FunctionCall, FunctionOutcome, Usage
 from log.limits import FUNCTION_LOG_ENTRIES_MAX
 
 _CURSOR_STEP_MS = 0.001
@@ -33,11 +33,8 @@ _IDENTITY_TYPES = {
     "acting": "member_acting_user",
     "system": "system",
 }
-_USAGE_STATS = dict.fromkeys(
+_UNCOUNTED = dict.fromkeys(
     (
-        "databaseReadBytes",
-        "databaseWriteBytes",
-        "databaseReadDocuments",
         "storageReadBytes",
         "storageWriteBytes",
         "vectorIndexReadBytes",
@@ -65,6 +62,7 @@ class Execution:
     return_bytes: int
     execution_seconds: float
     cached: bool
+    usage: Usage = NO_USAGE
     http_status: int | None = None
     execution_seed: bytes = field(default_factory=partial(os.urandom, 16))  # made a UUID when read
 
@@ -111,6 +109,7 @@ class FunctionLog:
                 return_bytes=len(outcome.value or b""),
                 execution_seconds=0.0 if cached else outcome.execution_seconds,
                 cached=cached,
+                usage=NO_USAGE if cached else outcome.usage,
                 http_status=http_status,
             )
         )
@@ -151,13 +150,23 @@ def completion_entry(execution: Execution, *, structured: bool) -> dict[str, Any
         "executionId": str(uuid.UUID(bytes=execution.execution_seed, version=4)),
         "caller": execution.caller,
         "parentExecutionId": None,
-        "usageStats": _USAGE_STATS,
+        "usageStats": _usage_stats(execution.usage),
         "returnBytes": execution.return_bytes,
         "occInfo": None,
         "willRetry": False,
         "executionTimestamp": execution.end_seconds - execution.execution_seconds,
         "identityType": _IDENTITY_TYPES.get(execution.identity_kind, "unknown"),
         "environment": "isolate",
+    }
+
+
+def _usage_stats(usage: Usage) -> dict[str, int]:
+    return {
+        "databaseReadBytes": usage.database_read_bytes,
+        "databaseWriteBytes": usage.database_write_bytes,
+        "databaseReadDocuments": usage.database_read_documents,
+        "databaseWriteDocuments": usage.database_write_documents,
+        **_UNCOUNTED,
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from gateway.backend import FunctionCall, FunctionOutcome
+from gateway.backend import FunctionCall, FunctionOutcome, Usage
 from gateway.function_log import FunctionLog, completion_entry, structured_line
 from log.identity import UNKNOWN
 
@@ -42,6 +43,22 @@ def test_the_ring_keeps_the_newest_and_a_filter_passes_the_others_by() -> None:
     assert [execution.request_id for execution in executions] == ["2", "3", "4"]
     assert ring.after(0, "3")[0][0].request_id == "3" and ring.after(0, "nobody") == ([], cursor_ms)
     assert ring.after(cursor_ms) == ([], cursor_ms)
+
+
+def test_an_entry_tells_what_the_run_used_and_a_cached_answer_used_nothing() -> None:
+    ring, outcome = FunctionLog(), replace(OUTCOME, usage=Usage(700, 7, 30, 3), execution_seconds=0.5)
+    ring.add(call("ran"), outcome, "Query", 1.0)
+    ring.add(call("found"), outcome, "Query", 2.0, cached=True)
+    ran, found = (completion_entry(execution, structured=True) for execution in ring.after(0)[0])
+    names = (
+        "databaseReadBytes",
+        "databaseReadDocuments",
+        "databaseWriteBytes",
+        "databaseWriteDocuments",
+    )
+    assert [ran["usageStats"][name] for name in names] == [700, 7, 30, 3]
+    assert not any(found["usageStats"].values()) and found["executionTime"] == 0
+    assert set(ran["usageStats"]) >= {"storageReadBytes", "vectorIndexReadBytes", "memoryUsedMb"}
 
 
 def test_an_entry_names_the_function_without_its_extension_and_lines_as_the_reader_wants() -> None:

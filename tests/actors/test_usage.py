@@ -1,0 +1,102 @@
+"""What calls are told to have used travels with their outcome to the gateway, and into no record."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from gateway.backend import NO_USAGE, FunctionOutcome, Usage
+from log import values
+
+from ..support.action_server import ActionServer, play, value_of
+
+SOURCE = """
+export const countThenFail = mutation(async ({ name }) => {
+  await where("counters.by_name", "name", name);
+  await insert("notes", { text: "lost" });
+  throw new Error("changed my mind");
+});
+export const catches = mutation(async ({ name }) => {
+  await run("mutation", "shop:increment", { name });
+  return (await run("query", "shop:notes", {})).length;
+});
+export const outer = publicAction(({ name }) => ask("mutation", "increment", { name }));
+export const later = publicAction(({ name }) => schedule("increment", { name }, Date.now() / 1000));
+"""
+
+
+def size_of(document: Any) -> int:
+    return values.size_of(document)
+
+
+def documents_of(outcome: FunctionOutcome) -> list[Any]:
+    assert outcome.value is not None, outcome.error
+    return list(values.loads_canonical(outcome.value))
+
+
+def test_a_query_is_told_the_documents_it_read_with_their_bytes(tmp_path: Path) -> None:
+    async def scene(server: ActionServer) -> None:
+        assert (await server.query("notes", {})).usage == NO_USAGE
+        for text in ("a", "bb", "ccc"):
+            await server.mutate("note", {"text": text})
+        outcome = await server.query("notes", {})
+        notes = documents_of(outcome)
+        assert outcome.usage == Usage(sum(map(size_of, notes)), 3, 0, 0)
+
+    play(ActionServer(tmp_path, SOURCE), scene)
+
+
+def test_a_mutation_is_told_what_it_wrote_and_nested_calls_are_inside(tmp_path: Path) -> None:
+    async def scene(server: ActionServer) -> None:
+        first = (await server.mutate("increment", {"name": "a"})).usage
+        assert (first.database_read_documents, first.database_write_documents) == (0, 1)
+        assert first.database_read_bytes == 0 and first.database_write_bytes > len("count") + len("name")
+        again = (await server.mutate("increment", {"name": "a"})).usage
+        assert again.database_write_documents == 1 and again.database_read_documents >= 1
+        await server.mutate("note", {"text": "x"})
+        notes = (await server.query("notes", {})).usage
+        nested = (await server.mutate("catches", {"name": "a"})).usage
+        assert nested == Usage(
+            again.database_read_bytes + notes.database_read_bytes,
+            again.database_read_documents + notes.database_read_documents,
+            again.database_write_bytes,
+            again.database_write_documents,
+        )
+
+    play(ActionServer(tmp_path, SOURCE), scene)
+
+
+def test_a_failed_mutation_has_read_and_written_nothing_and_a_resent_one_has_done_neither(
+    tmp_path: Path,
+) -> None:
+    async def scene(server: ActionServer) -> None:
+        session = ("11111111-1111-4111-8111-111111111111", 0)
+        sent = await server.mutate("increment", {"name": "a"}, session=session)
+        assert sent.usage.database_write_documents == 1
+        resent = await server.mutate("increment", {"name": "a"}, session=session)
+        assert (resent.value, resent.ts, resent.usage) == (sent.value, sent.ts, NO_USAGE)
+        failed = await server.mutate("countThenFail", {"name": "a"})
+        assert failed.error is not None
+        assert failed.usage == Usage(failed.usage.database_read_bytes, 1, 0, 0)
+        assert failed.usage.database_read_bytes == sent.usage.database_write_bytes, "the one row it read"
+        assert (await server.mutate("nowhere", {})).usage == NO_USAGE
+
+    play(ActionServer(tmp_path, SOURCE), scene)
+
+
+def test_an_action_uses_nothing_itself_and_what_it_calls_or_schedules_is_told_apart(tmp_path: Path) -> None:
+    async def scene(server: ActionServer) -> None:
+        outcome = await server.act("outer", {"name": "a"})
+        assert (value_of(outcome), outcome.usage) == (1, NO_USAGE)
+        ((path, called),) = server.told
+        assert (path, called.usage.database_write_documents) == ("shop.js:increment", 1)
+        assert called.value is None and called.reads == b""
+        server.told.clear()
+        await server.act("later", {"name": "a"})
+        while not server.told:
+            await asyncio.sleep(0.01)
+        ((path, ran),) = server.told
+        assert (path, ran.usage.database_write_documents) == ("shop.js:increment", 1)
+
+    play(ActionServer(tmp_path, SOURCE), scene)
