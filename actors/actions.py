@@ -82,6 +82,10 @@ class Actions:
         return self._admission.running
 
     @property
+    def waiting(self) -> int:
+        return self._admission.waiting
+
+    @property
     def node_pids(self) -> list[int]:
         return self._node.pids if self._node is not None else []
 

@@ -16,10 +16,11 @@ class Admission:
         self._bytes = 0
         self._turns = asyncio.Lock()
         self._left = asyncio.Event()
-        self.running = 0
+        self.running = self.waiting = 0
 
     async def enter(self, size_bytes: int) -> None:
         """Wait for room; refused with the specified text when there is none for too long (spec 03 4)."""
+        self.waiting += 1
         try:
             async with asyncio.timeout(ACTION_ADMISSION_SECONDS_MAX), self._turns:
                 while not self._has_room(size_bytes):
@@ -27,6 +28,8 @@ class Admission:
                     await self._left.wait()
         except TimeoutError:
             raise too_many_concurrent_actions(self.running) from None
+        finally:
+            self.waiting -= 1
         self.running += 1
         self._bytes += size_bytes
 

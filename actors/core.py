@@ -264,6 +264,7 @@ class Core:
             "epoch": self._log.epoch,
             "seq": self._shard.applied_seq,
             "published_ts": self._log.published_ts,
+            "applied_ts": self._shard.applied_ts,
             "lag_ms": (self._log.published_ts - self._shard.applied_ts) / 1e6,
             "batches_synced": self._log.batches_synced,
             "records_synced": self._log.records_synced,

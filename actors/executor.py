@@ -215,7 +215,9 @@ class Executor:
             "conflicts_met": self._transactor.conflicts_met,
             "runs_stopped": self._transactor.runs_stopped,
             "turns_taken": self._transactor.turns_taken,
+            "images_held": self._runner.images.held,
             "actions_running": self._actions.running if self._actions is not None else 0,
+            "actions_waiting": self._actions.waiting if self._actions is not None else 0,
             "node_pids": self._actions.node_pids if self._actions is not None else [],
         }
 

@@ -29,6 +29,7 @@ from actors.view_environment import (
     copy_compacted,
     iterate_prefix,
     open_shared,
+    used_bytes,
 )
 from actors.view_layout import INDEX_ID_BYTES, pack_row, stored_key, unpack_undo_key
 from actors.view_reader import ViewReader
@@ -162,6 +163,7 @@ class IndexView:
             return {
                 "index_entries": transaction.stat(self._opened.current)["entries"],
                 "undo_entries": transaction.stat(self._opened.undo)["entries"],
+                "view_bytes": used_bytes(self._opened),
             }
 
     def copy_to(self, target: Path) -> None:

@@ -82,6 +82,12 @@ def close_shared(opened: OpenedView) -> None:
         opened.environment.close()
 
 
+def used_bytes(opened: OpenedView) -> int:
+    """Of the data file: all pages that were ever written, free ones included."""
+    environment = opened.environment
+    return int((environment.info()["last_pgno"] + 1) * environment.stat()["psize"])
+
+
 def copy_compacted(opened: OpenedView, target: Path) -> None:
     """Copy what one moment shows, without free pages, into an empty folder. OSError when that fails."""
     try:

@@ -50,6 +50,10 @@ class Images:
         self._by_catalog: OrderedDict[tuple[int, str], Image] = OrderedDict()
         self._source_maps: OrderedDict[str, SourceMap | None] = OrderedDict()
 
+    @property
+    def held(self) -> int:
+        return len(self._images)
+
     def image_of(self, catalog: Catalog, snapshot: SnapshotReader) -> Image:
         """The image of the catalog's modules, built when it is the first call for them."""
         place = (catalog.ts, catalog.component.path)
