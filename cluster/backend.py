@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actors.calls import RunCall, wire_call
 from actors.executor_pool import ExecutorPool
 from actors.runtime import ConnectionLost, Peer
+from cluster.processes import memory_bytes
 from gateway.backend import (
     FunctionCall,
     FunctionError,
@@ -29,13 +30,17 @@ from gateway.backend import (
     Unanswered,
     Usage,
 )
-from log.errors import internal_server_error, unknown_outcome
+from log.errors import BackendError, internal_server_error, unknown_outcome
 from log.identity import Identity
+from log.limits import ACTOR_FACTS_SECONDS_MAX
 
 _SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push"})
 _WORKER_OPERATIONS = frozenset({"request_export", "create_import", "perform_import"})
 """What wakes a worker of the slow executor, and is therefore asked nowhere else."""
 _REPEATABLE_OPERATIONS = frozenset({"store_file", "locate_file", "locate_export"})
+
+Roster = Callable[[], Mapping[str, Peer | None]]
+"""Every other actor of the deployment by its role; None: there is no connection to it now."""
 
 
 class ClusterBackend:
@@ -51,6 +56,7 @@ class ClusterBackend:
         self._covered = asyncio.Event()
         self._peers_changed = asyncio.Event()
         self._registered: set[int] = set()
+        self._roster: Roster = dict
         self._early_pushes: list[tuple[str, tuple[Any, ...]]] | None = None  # while `set_core` listens
 
     # --- who is there -------------------------------------------------------------------------------
@@ -75,6 +81,10 @@ class ClusterBackend:
     def set_slow_executors(self, peers: Sequence[Peer]) -> None:
         """Who runs actions; calls of them wait while nobody does."""
         self._slow_executors.set(peers)
+
+    def set_roster(self, roster: Roster) -> None:
+        """Whom to ask when somebody wants to know of all actors."""
+        self._roster = roster
 
     def pushed(self, event: str, arguments: tuple[Any, ...]) -> None:
         """actors.runtime.PushHandler of the connection to the core."""
@@ -193,6 +203,11 @@ class ClusterBackend:
     def listen_to_jobs(self, listener: JobListener) -> None:
         self._job_listener = listener
 
+    async def actor_facts(self) -> list[dict[str, Any]]:
+        others = await asyncio.gather(*(_facts_of(role, peer) for role, peer in self._roster().items()))
+        pid = os.getpid()
+        return [*others, {"role": "gateway", "is_up": True, "pid": pid, "memory_bytes": memory_bytes(pid)}]
+
     def _for_slow_work(self) -> ExecutorPool:
         return self._executors if self._slow_executors.is_empty else self._slow_executors
 
@@ -252,6 +267,16 @@ class _Pieces:
 
     def leave(self) -> None:
         self._peer.send("http_leave", self._number)
+
+
+async def _facts_of(role: str, peer: Peer | None) -> dict[str, Any]:
+    if peer is not None:
+        try:
+            async with asyncio.timeout(ACTOR_FACTS_SECONDS_MAX):
+                return {**await peer.call("status"), "role": role, "is_up": True}
+        except (ConnectionLost, BackendError, TimeoutError):
+            pass  # it is reported as what it is for whoever asks: not there
+    return {"role": role, "is_up": False}
 
 
 def _pairs(headers: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:

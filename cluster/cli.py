@@ -173,7 +173,10 @@ async def _status_lines(actors: dict[str, Any], secret: bytes) -> list[str]:
     return lines
 
 
-_SHOWN = ("epoch", "seq", "published_ts", "lag_ms", "subscriptions", "calls_run", "conflicts_met")
+_SHOWN = (
+    *("epoch", "seq", "published_ts", "lag_ms", "subscriptions"),
+    *("calls_run", "conflicts_met", "sockets_open", "live_queries"),
+)
 
 
 def format_status(role: str, facts: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 Messages (method: arguments -> answer):
     why: path | None     -> [[seconds, path, args, ts, source, index id, written key], ...], oldest first
-    status:              -> {}; the process adds its own facts
+    status:              -> what it counts; the process adds its own facts
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class GatewayQuestions:
         if method == "why":
             return self._reasons(*arguments)
         if method == "status":
-            return {}
+            return self._gateway.core.facts() if self._gateway.core is not None else {}
         raise internal_server_error()
 
     def disconnected(self, client: Client) -> None:

@@ -20,10 +20,10 @@ from actors.core import Core
 from actors.executor import Executor
 from actors.executor_pool import ExecutorPool
 from actors.executor_settings import ExecutorSettings
-from actors.runtime import Actor, Client, ConnectionLost, PushHandler
+from actors.runtime import Actor, ConnectionLost, PushHandler
 from cluster.backend import ClusterBackend
 from cluster.data_folder import DataFolder, StartRefused
-from cluster.processes import memory_bytes
+from cluster.status_actor import StatusActor
 from cluster.stores import open_blob_store, open_log_store
 from cluster.transport import ActorServer, SocketPeer, connect
 from log.blob_store import BlobStore
@@ -120,6 +120,11 @@ class Link:
         self._peer: SocketPeer | None = None
         self._opening: asyncio.Task[None] | None = None
 
+    @property
+    def peer(self) -> SocketPeer | None:
+        """The open connection, if there is one now."""
+        return self._peer if self._peer is not None and self._peer.is_open else None
+
     async def point_to(self, address: Address) -> None:
         """Be connected to this address when this returns, or keep trying in the background."""
         if address == self._address and self._peer is not None and self._peer.is_open:
@@ -171,6 +176,10 @@ class ExecutorLinks:
         self._links: dict[str, Link] = {}
         self._up: dict[str, SocketPeer] = {}
 
+    def by_name(self) -> dict[str, SocketPeer | None]:
+        """All that were ever pointed to; None for those that are not connected now."""
+        return {name: self._links[name].peer for name in sorted(self._links)}
+
     async def point_to(self, executors: dict[str, Address]) -> None:
         for name in executors.keys() - self._links.keys():
             self._links[name] = self._link(name)
@@ -195,38 +204,8 @@ class ExecutorLinks:
         self._changed([self._up[name] for name in sorted(self._up)])
 
 
-class _StatusActor:
-    """Adds to an actor's answers what only the process knows."""
-
-    def __init__(self, actor: Actor, role: str) -> None:
-        self._actor, self._role = actor, role
-        self._heartbeats = 0
-        self.server: ActorServer | None = None
-
-    async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
-        if method == "ping":
-            self._heartbeats += 1
-            return None
-        if method != "status":
-            return await self._actor.handle(client, method, arguments)
-        facts = await self._actor.handle(client, method, arguments)
-        frames_in, frames_out = self.server.frames() if self.server is not None else (0, 0)
-        own = {
-            "role": self._role,
-            "pid": os.getpid(),
-            "memory_bytes": memory_bytes(os.getpid()),
-            "frames_in": frames_in,
-            "frames_out": frames_out,
-            "heartbeats": self._heartbeats,  # among frames_in; they come by the clock, whatever else happens
-        }
-        return {**facts, **own}
-
-    def disconnected(self, client: Client) -> None:
-        self._actor.disconnected(client)
-
-
 async def _serve(actor: Actor, config: HostConfig) -> tuple[ActorServer, Address]:
-    status = _StatusActor(actor, config.role)
+    status = StatusActor(actor, config.role)
     server = ActorServer(status, config.instance_secret, stop_process)
     status.server = server
     return server, await server.start(config.host if config.host != "0.0.0.0" else "127.0.0.1")
@@ -357,9 +336,17 @@ class GatewayHost:
         self._core_link = Link(config.instance_secret, self._backend.pushed, self._backend.set_core)
         self._executors = ExecutorLinks(config.instance_secret, self._backend.set_executors)
         self._slow_executors = ExecutorLinks(config.instance_secret, self._backend.set_slow_executors)
+        self._backend.set_roster(self._roster)
         self._status_server, address = await _serve(GatewayQuestions(self._gateway), config)
         self._is_serving = False
         return address
+
+    def _roster(self) -> dict[str, SocketPeer | None]:
+        return {
+            "core": self._core_link.peer,
+            **self._executors.by_name(),
+            **self._slow_executors.by_name(),
+        }
 
     async def set_peers(self, peers: Peers) -> None:
         """The ports answer once a core and an executor are there."""

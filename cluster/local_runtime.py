@@ -82,7 +82,9 @@ class LocalRuntime:
             self.backend.set_slow_executors,
         ):
             be_told([executor])
-        await self.backend.set_core(DirectPeer(self.core, self.backend.pushed))
+        core = DirectPeer(self.core, self.backend.pushed)
+        self.backend.set_roster(lambda: {"core": core, "executor-1": executor})
+        await self.backend.set_core(core)
 
     async def stop(self) -> None:
         await self.executor.close()

@@ -18,6 +18,7 @@ from gateway.routes.files import FileRoutes
 from gateway.routes.functions import function_routes, json_response
 from gateway.routes.inline_query import inline_query_routes
 from gateway.routes.logs import log_routes
+from gateway.routes.metrics import metrics_routes
 from gateway.status import http_answer
 from log import errors
 from log.blob_store import BlobStore
@@ -52,6 +53,7 @@ def build_app(core: GatewayCore, blobs: BlobStore | None = None) -> HotRoutes:
     app.register_blueprint(function_routes(core))
     app.register_blueprint(deploy_routes(core))
     app.register_blueprint(log_routes(core))
+    app.register_blueprint(metrics_routes(core))
     app.register_blueprint(inline_query_routes(core))
     _add_probes(app, core)
     _add_unbuilt(app)

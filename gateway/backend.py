@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from log.identity import Identity
 
@@ -195,6 +195,10 @@ class Backend(Protocol):
 
     def listen_to_jobs(self, listener: JobListener) -> None:
         """Set the one listener that hears of each scheduled job that was run."""
+
+    async def actor_facts(self) -> list[dict[str, Any]]:
+        """What each actor says of itself, by name: "role", "is_up", and numbers where there are any. Who does
+        not answer in time is not up, and nothing else is known of it. This process is "gateway"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
@@ -36,6 +37,7 @@ class GatewayCore:
         self.admin_keys = AdminKeys(self.runner, settings)
         checkers = Checkers(self.authenticator, self.admin_keys)
         self.sync = SyncContext(backend, settings, self.runner, checkers, self.function_log, on_defect)
+        self.responses: Counter[int] = Counter()  # of HTTP, by the first digit of their status
         self._timer: asyncio.TimerHandle | None = None
         backend.listen_to_jobs(self._job_ran)
 
@@ -47,6 +49,20 @@ class GatewayCore:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def facts(self) -> dict[str, int]:
+        """What this gateway has and has done, for operators."""
+        runner, cache = self.runner, self.runner.cache
+        return {
+            "sockets_open": len(self.sync.sockets),
+            "live_queries": cache.registrations,
+            "queries_watched": cache.holds,
+            "results_bytes": cache.size_bytes,
+            "cache_hits": runner.cache_hits,
+            "cache_misses": runner.cache_misses,
+            "query_runs": runner.runs_started,
+            "log_entries_dropped": self.function_log.entries_dropped,
+        }
 
     async def identify(self, request: HttpRequest) -> Identity:
         """Who sends this request: by Authorization, or by `adminKey=` in the address (spec 01 2.1)."""

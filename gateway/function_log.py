@@ -20,6 +20,7 @@ import orjson
 
 from functions.path import SYSTEM_FOLDER
 from gateway.backend import NO_USAGE, FunctionCall, FunctionOutcome, Usage
+from gateway.usage import FunctionKey, FunctionUsage
 from log.limits import FUNCTION_LOG_ENTRIES_MAX
 
 _CURSOR_STEP_MS = 0.001
@@ -68,16 +69,23 @@ class Execution:
 
 
 class FunctionLog:
-    """The ring. `watchers` are called after each addition."""
+    """The ring. `watchers` are called after each addition; `usage` counts what was ever added."""
 
     def __init__(self, entries_max: int = FUNCTION_LOG_ENTRIES_MAX) -> None:
         self._ring: deque[Execution] = deque(maxlen=entries_max)
+        self._entries_added = 0
         self._last_cursor_ms = 0.0
+        self.usage = FunctionUsage()
         self.watchers: set[Callable[[], None]] = set()
 
     @property
     def is_empty(self) -> bool:
         return not self._ring
+
+    @property
+    def entries_dropped(self) -> int:
+        """How many are no longer there to be read."""
+        return self._entries_added - len(self._ring)
 
     def add(
         self,
@@ -94,27 +102,37 @@ class FunctionLog:
         if call.path.startswith(SYSTEM_FOLDER):
             return
         self._last_cursor_ms = max(now_seconds * 1000, self._last_cursor_ms + _CURSOR_STEP_MS)
-        self._ring.append(
-            Execution(
-                cursor_ms=self._last_cursor_ms,
-                end_seconds=now_seconds,
-                path=call.path,
-                component=call.component,
-                request_id=call.request_id,
-                caller=call.caller,
-                identity_kind=call.identity.kind,
-                udf_type=outcome.udf_type or udf_type,
-                log_lines=outcome.log_lines,
-                error=None if outcome.error is None else outcome.error.message,
-                return_bytes=len(outcome.value or b""),
-                execution_seconds=0.0 if cached else outcome.execution_seconds,
-                cached=cached,
-                usage=NO_USAGE if cached else outcome.usage,
-                http_status=http_status,
-            )
+        execution = Execution(
+            cursor_ms=self._last_cursor_ms,
+            end_seconds=now_seconds,
+            path=call.path,
+            component=call.component,
+            request_id=call.request_id,
+            caller=call.caller,
+            identity_kind=call.identity.kind,
+            udf_type=outcome.udf_type or udf_type,
+            log_lines=outcome.log_lines,
+            error=None if outcome.error is None else outcome.error.message,
+            return_bytes=len(outcome.value or b""),
+            execution_seconds=0.0 if cached else outcome.execution_seconds,
+            cached=cached,
+            usage=NO_USAGE if cached else outcome.usage,
+            http_status=http_status,
         )
+        self._ring.append(execution)
+        self._entries_added += 1
+        self._count(execution)
         for watcher in tuple(self.watchers):
             watcher()
+
+    def _count(self, execution: Execution) -> None:
+        self.usage.count(
+            FunctionKey(execution.component, execution.path, execution.udf_type),
+            execution.usage,
+            execution.execution_seconds,
+            failed=execution.error is not None,
+            cached=execution.cached,
+        )
 
     def after(self, cursor_ms: float, request_id: str | None = None) -> tuple[list[Execution], float]:
         """Executions past the cursor, oldest first, and the cursor to go on from. With `request_id` only

@@ -71,6 +71,7 @@ class HotRoutes:
                 scope, receive, send
             )  # user code answers its own preflights (spec 01 2.6)
             return
+        send = http.counted(send, self._core.responses)
         if http.is_preflight(request):
             await http.answer_preflight(request, send)
             return

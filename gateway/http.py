@@ -7,6 +7,7 @@ framework. Errors become `{"code","message"}` here, for hot and ordinary routes 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -78,6 +79,17 @@ async def answer(send: Send, status: int, body: bytes, headers: Headers) -> None
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def counted(send: Send, responses: Counter[int]) -> Send:
+    """Count the response by the first digit of its status."""
+
+    async def send_counted(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            responses[message["status"] // 100] += 1
+        await send(message)
+
+    return send_counted
 
 
 def cors_headers(request: HttpRequest) -> Headers:

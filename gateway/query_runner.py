@@ -77,6 +77,7 @@ class QueryRunner:
         self._watched: dict[int, QueryKey] = {}  # by registration, for the reasons
         self.reruns = RerunLog()
         self.runs_started = 0
+        self.cache_hits = self.cache_misses = 0  # of queries that were asked for, however many share a run
         backend.listen(self._stream_advanced)
 
     @property
@@ -146,9 +147,11 @@ class QueryRunner:
         """Answer one query at exactly `ts` through `waiter`, with a hold for `holder`."""
         found = self._cache.find(key, identity, ts, time.monotonic())
         if found is not None:
+            self.cache_hits += 1
             self._cache.hold(found, holder)
             waiter(found)
             return
+        self.cache_misses += 1
         # Whoever last saw an answer that did not depend on the identity expects the same of the next one.
         expected_own = held is None or held.outcome.observed_identity
         run = self._join(key, identity, ts, expected_own, "SyncWorker", client_version, None)
@@ -168,7 +171,10 @@ class QueryRunner:
         """A cached result that a query arriving now may be given, without waiting for anything."""
         if self._backend.published_ts > self.covered_ts:
             return None  # a write already answered may not have reached us
-        return self._cache.find(key, identity, self.covered_ts, time.monotonic())
+        found = self._cache.find(key, identity, self.covered_ts, time.monotonic())
+        if found is not None:
+            self.cache_hits += 1
+        return found
 
     async def query(self, call: FunctionCall, ts: int | None = None) -> QueryResult:
         """Run (or join, or find) a query that nobody subscribes to; at exactly `ts` if given."""
@@ -179,7 +185,9 @@ class QueryRunner:
             ts = self.covered_ts
         found = self._cache.find(key, call.identity, ts, time.monotonic())
         if found is not None:
+            self.cache_hits += 1
             return found
+        self.cache_misses += 1
         run = self._join(key, call.identity, ts, True, call.caller, call.client_version, call.request_id)
         if run is None:
             raise errors.too_many_concurrent_queries()

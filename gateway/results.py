@@ -105,6 +105,7 @@ class ResultCache:
     def __init__(self, bytes_max: int = RESULT_CACHE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
+        self._holds = 0
         # Both keys of a result (requested and produced journal) lead to it; order is order of use.
         self._by_key: OrderedDict[Hashable, QueryResult] = OrderedDict()
         self._by_registration: dict[int, QueryResult] = {}
@@ -113,6 +114,11 @@ class ResultCache:
     @property
     def size_bytes(self) -> int:
         return self._bytes
+
+    @property
+    def holds(self) -> int:
+        """How often results are shown, to however many."""
+        return self._holds
 
     @property
     def registrations(self) -> int:
@@ -185,11 +191,13 @@ class ResultCache:
 
     def hold(self, result: QueryResult, holder: Holder) -> None:
         result.holders[holder] = result.holders.get(holder, 0) + 1
+        self._holds += 1
 
     def release(self, result: QueryResult, holder: Holder) -> None:
         """Undo one `hold`; a registration that neither a holder nor the cache needs is dropped."""
         count = result.holders.pop(holder, 0)
         invariant(count > 0, "only what is held is released")
+        self._holds -= 1
         if count > 1:
             result.holders[holder] = count - 1
         self.drop_if_unused(result)

@@ -170,6 +170,9 @@ GATEWAY_QUERY_QUEUE_LENGTH_MAX = 50_000
 GATEWAY_HEARTBEAT_SECONDS = 5
 CLOSE_REASON_BYTES_MAX = 123
 FUNCTION_LOG_ENTRIES_MAX = 1_000
+USAGE_FUNCTIONS_MAX = 1_000
+USAGE_UNPROVEN_MAX = 200
+ACTOR_FACTS_SECONDS_MAX = 2
 RERUNS_KEPT_MAX = 1_000
 FUNCTION_LOG_POLL_SECONDS_MAX = 60
 SCHEMA_POLL_MS_MAX = 10_000
@@ -182,6 +185,7 @@ SOCKET_MUTATION_SECONDS_MAX = 60
 
 invariant(GATEWAY_HEARTBEAT_SECONDS < PING_SECONDS, "a silent socket is noticed in time for its ping")
 invariant(PING_SECONDS < CLIENT_SILENCE_SECONDS_MAX, "a client is asked before it is given up")
+invariant(USAGE_UNPROVEN_MAX < USAGE_FUNCTIONS_MAX, "names that are made up leave room for functions")
 invariant(SOCKET_QUERIES_RUNNING_MAX <= GATEWAY_QUERY_RUNS_MAX, "one socket cannot hold every run slot")
 
 # What an executor keeps between calls.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.config import Settings
+from gateway.metrics import METRICS
 from log import errors, limits
 
 from .support.tree import ROOMS, ROOT, files_below, parsed, product_modules
@@ -91,6 +92,12 @@ def test_the_limits_reference_says_which_are_not_enforced_yet() -> None:
     rows = table_rows(read("reference/limits.md"))
     idle = {row[0] for row in rows if row[2].endswith("(not enforced yet)")}
     assert idle == {row[0] for row in rows} - used
+
+
+def test_the_metrics_reference_lists_exactly_what_is_told_in_its_order() -> None:
+    documented = table_rows(read("reference/metrics.md").split("\n## Labels")[0])
+    told = [(metric.name, metric.kind, ", ".join(metric.labels), metric.help) for metric in METRICS]
+    assert documented == told
 
 
 def test_the_settings_reference_has_every_setting() -> None:

@@ -41,6 +41,7 @@ HOMES = {
         "cluster/options.py",
         "cluster/why.py",
     },
+    "prometheus_client": {"gateway/metrics.py"},
     "pydantic": {"cluster/config.py"},
     "pydantic_settings": {"cluster/config.py"},
     "uvloop": {"cluster/ray_runtime.py"},

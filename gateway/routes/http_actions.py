@@ -23,7 +23,18 @@ from gateway.backend import (
     Unanswered,
 )
 from gateway.core import GatewayCore
-from gateway.http import JSON, TEXT, Headers, HttpRequest, Receive, Scope, Send, answer, read_body
+from gateway.http import (
+    JSON,
+    TEXT,
+    Headers,
+    HttpRequest,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    counted,
+    read_body,
+)
 from gateway.status import function_error_text, http_answer
 from log.errors import BackendError
 from log.identity import UNKNOWN, Identity
@@ -46,7 +57,7 @@ class HttpActionRoutes:
             await receive()
             await send({"type": "websocket.close"})
         elif scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, counted(send, self._core.responses))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = HttpRequest(scope)

@@ -171,6 +171,7 @@ class FakeBackend:
         self.runs: Counter[str] = Counter()
         self.calls: list[FunctionCall] = []
         self.registered: dict[int, set[str]] = {}
+        self.facts: list[dict[str, Any]] = []
         self.admin_calls: list[tuple[str, bytes, Identity]] = []
         self.admin_answers: dict[str, list[bytes]] = {}
         self._versions: dict[str, list[tuple[int, Any]]] = {}
@@ -280,6 +281,9 @@ class FakeBackend:
 
     def listen_to_jobs(self, listener: JobListener) -> None:
         self._job_listener = listener
+
+    async def actor_facts(self) -> list[dict[str, Any]]:
+        return self.facts
 
     # --- inside -------------------------------------------------------------------------------------
 
