@@ -18,7 +18,7 @@ Messages (method: arguments -> answer):
     locate:                       -> the folder of the view that executors read in place
     listen:                       -> published ts; then pushes
                                      stream(published ts, [[key, ts, source, index id, written key], ...])
-                                     ran(path, outcome): a scheduled job was run
+                                     ran(path, outcome, seconds late): a scheduled job was run
     latest_ts:                    -> ts
     index_names: index ids        -> ["table.index" | None, ...]
     status: / arm: label, passes  -> for operators and tests
@@ -232,9 +232,9 @@ class Core:
         for client, invalidations in hits.items():
             client.push("stream", commits[-1].ts, invalidations)
 
-    def _tell_of_job(self, path: str, outcome: list[Any]) -> None:
+    def _tell_of_job(self, path: str, outcome: list[Any], late_seconds: float) -> None:
         for client in self._listeners:
-            client.push("ran", path, outcome)
+            client.push("ran", path, outcome, late_seconds)
 
     # --- subscriptions ------------------------------------------------------------------------------
 
@@ -273,6 +273,7 @@ class Core:
             "turns_taken": self._turns.turns_taken,
             "jobs_waiting": self.scheduler.jobs_waiting,
             "jobs_run": self.scheduler.jobs_run,
+            "jobs_late_seconds": self.scheduler.late_seconds,
             **self._shard.statistics(),
         }
 

@@ -50,8 +50,8 @@ _FIRST_DUE_KEY = encode_item(-(2**63))  # after null, which finished jobs hold
 _DOUBLINGS_MAX = 20
 _STALE_ENTRIES_MAX = 1_024
 
-Ran = Callable[[str, list[Any]], None]
-"""(path, outcome fields): what a job came to, for whoever shows it."""
+Ran = Callable[[str, list[Any], float], None]
+"""(path, outcome fields, seconds it began after its time): what a job came to, for whoever shows it."""
 
 
 @dataclass(slots=True)
@@ -86,6 +86,16 @@ class Scheduler:
     @property
     def jobs_waiting(self) -> int:
         return len(self._jobs)
+
+    @property
+    def late_seconds(self) -> float:
+        """How long the next job to begin has been due; 0 when none is. Who waits to be tried again is not."""
+        if not self._heap:
+            return 0.0
+        start_ts, job_id = self._heap[0]
+        job = self._jobs.get(job_id)
+        is_current = job is not None and job.start_ts == start_ts and job_id not in self._running
+        return max(0.0, (self._now_ns() - start_ts) / 1e9) if is_current else 0.0
 
     def start(self, snapshot: SnapshotReader, catalog: Catalog) -> None:
         """Take up everything that is to be run at the snapshot; `follow` brings what comes after."""
@@ -189,13 +199,15 @@ class Scheduler:
     # --- one job ------------------------------------------------------------------------------------
 
     async def _run(self, job_id: str, job: _Job, executor: Peer) -> None:
+        late_seconds = max(0.0, (self._now_ns() - job.due_ts) / 1e9)
         try:
             ran = await self._ask(job_id, executor)
             if ran is None:
                 self._try_later(job, "it was not to be run")  # by the executor's clock, or it has ended
             else:
                 self.jobs_run += 1
-                self._ran(*ran)
+                path, outcome = ran
+                self._ran(path, outcome, late_seconds)
         except (ConnectionLost, BackendError) as failure:
             self._try_later(job, repr(failure))
         except Exception as failure:

@@ -92,18 +92,18 @@ class ClusterBackend:
             self._early_pushes.append((event, arguments))
             return
         if event == "ran":
-            path, fields = arguments
-            self._tell_of(path, fields)
+            path, fields, late_seconds = arguments
+            self._tell_of(path, fields, late_seconds)
         if event == "stream":
             published_ts, hits = arguments
             invalidations = [Invalidation(*hit) for hit in hits]
             self._registered.difference_update(hit.key for hit in invalidations)
             self._advance(published_ts, invalidations)
 
-    def _tell_of(self, path: str, fields: Sequence[Any]) -> None:
-        """A function was run that no client had called."""
+    def _tell_of(self, path: str, fields: Sequence[Any], late_seconds: float | None = None) -> None:
+        """A function was run that no client had called: a job, or what an action called."""
         if self._job_listener is not None:
-            self._job_listener(_job_call(path), _outcome(fields))
+            self._job_listener(_job_call(path, late_seconds), _outcome(fields))
             self._tell_of_calls(fields)
 
     def _tell_of_calls(self, fields: Sequence[Any]) -> None:
@@ -315,9 +315,10 @@ def _run_call(udf_type: str | None, call: FunctionCall, journal: str | None) -> 
     )
 
 
-def _job_call(path: str) -> FunctionCall:
+def _job_call(path: str, late_seconds: float | None) -> FunctionCall:
     """A scheduled job as a call; nobody called it."""
-    return FunctionCall(path=path, args=b"[]", identity=Identity("system"), caller="Scheduler")
+    system = Identity("system")
+    return FunctionCall(path=path, args=b"[]", identity=system, caller="Scheduler", late_seconds=late_seconds)
 
 
 def _outcome(fields: Sequence[Any]) -> FunctionOutcome:

@@ -12,6 +12,7 @@ from gateway.core import GatewayCore
 from gateway.hot_routes import HotRoutes
 from gateway.http import App, HttpRequest
 from gateway.identity import READER_OPERATIONS, require_admin
+from gateway.routes.app_metrics import app_metrics_routes
 from gateway.routes.data import DataRoutes
 from gateway.routes.deploy import deploy_routes
 from gateway.routes.files import FileRoutes
@@ -54,6 +55,7 @@ def build_app(core: GatewayCore, blobs: BlobStore | None = None) -> HotRoutes:
     app.register_blueprint(deploy_routes(core))
     app.register_blueprint(log_routes(core))
     app.register_blueprint(metrics_routes(core))
+    app.register_blueprint(app_metrics_routes(core))
     app.register_blueprint(inline_query_routes(core))
     _add_probes(app, core)
     _add_unbuilt(app)

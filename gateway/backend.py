@@ -32,6 +32,7 @@ class FunctionCall:
     client_version: str = ""  # "npm-1.48.0"
     session_id: str | None = None  # with session_request: exactly once over reconnects (spec 01 1.8)
     session_request: int | None = None
+    late_seconds: float | None = None  # of a scheduled job: how long after its time it began
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ import orjson
 
 from functions.path import SYSTEM_FOLDER
 from gateway.backend import NO_USAGE, FunctionCall, FunctionOutcome, Usage
-from gateway.usage import FunctionKey, FunctionUsage
+from gateway.recent_usage import FunctionKey
+from gateway.usage import FunctionUsage
 from log.limits import FUNCTION_LOG_ENTRIES_MAX
 
 _CURSOR_STEP_MS = 0.001
@@ -122,14 +123,22 @@ class FunctionLog:
         self._ring.append(execution)
         self._entries_added += 1
         self._count(execution)
+        if call.late_seconds is not None:
+            self.usage.recent.count_job(call.late_seconds, now_seconds)
         for watcher in tuple(self.watchers):
             watcher()
+
+    def count_invalidation(self, component: str, path: str, now_seconds: float) -> None:
+        """A commit ended the result of a query that somebody watched."""
+        if not path.startswith(SYSTEM_FOLDER):
+            self.usage.count_invalidation(FunctionKey(component, path, "Query"), now_seconds)
 
     def _count(self, execution: Execution) -> None:
         self.usage.count(
             FunctionKey(execution.component, execution.path, execution.udf_type),
             execution.usage,
             execution.execution_seconds,
+            execution.end_seconds,
             failed=execution.error is not None,
             cached=execution.cached,
         )

@@ -71,9 +71,9 @@ class HotRoutes:
                 scope, receive, send
             )  # user code answers its own preflights (spec 01 2.6)
             return
-        send = http.counted(send, self._core.responses)
+        responses = self._core.responses
         if http.is_preflight(request):
-            await http.answer_preflight(request, send)
+            await http.answer_preflight(request, http.counted(send, responses))
             return
         try:
             client = request.client
@@ -86,7 +86,8 @@ class HotRoutes:
             elif _SYNC_PATH.fullmatch(request.path):
                 raise _upgrade_refusal(request)
             else:
-                await self._rest(scope, receive, _with_headers(send, http.cors_headers(request)))
+                counted = http.counted(send, responses)
+                await self._rest(scope, receive, _with_headers(counted, http.cors_headers(request)))
                 return
         except BackendError as refusal:
             status, body = http_answer(refusal)
@@ -102,6 +103,7 @@ class HotRoutes:
             status, body = http_answer(errors.internal_server_error())
             headers = [http.JSON]
         headers += http.cors_headers(request)
+        responses[status // 100] += 1  # not `counted`: this is the hot one
         await http.answer(send, status, body, headers)
 
     async def _call_function(

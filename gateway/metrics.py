@@ -19,7 +19,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYP
 from prometheus_client.registry import Collector
 
 from gateway.function_log import display_path
-from gateway.usage import LATENCY_BOUNDS_SECONDS, FunctionKey, Tally
+from gateway.recent_usage import LATENCY_BOUNDS_SECONDS, FunctionKey
+from gateway.usage import Tally
 
 __all__ = ["CONTENT_TYPE", "METRICS", "Described", "Readings", "render"]
 
@@ -230,6 +231,7 @@ METRICS: tuple[Described, ...] = (
     _of_actors(
         "tidelog_jobs_waiting", GAUGE, "jobs_waiting", "Scheduled functions and crons that have not begun."
     ),
+    _of_actors("tidelog_jobs_late_seconds", GAUGE, "jobs_late_seconds", "How late the next job to begin is."),
     _of_actors("tidelog_jobs_run_total", COUNTER, "jobs_run", "Scheduled functions and crons run."),
     # The gateway.
     _of_actors("tidelog_sockets_open", GAUGE, "sockets_open", "Connected sync clients."),
@@ -279,6 +281,12 @@ METRICS: tuple[Described, ...] = (
         HISTOGRAM,
         "How long runs took, waiting for the commit included.",
         lambda tally: tally,
+    ),
+    _of_functions(
+        "tidelog_function_invalidations_total",
+        COUNTER,
+        "Results of it that a commit ended while somebody watched them.",
+        lambda tally: tally.invalidations,
     ),
     _of_functions(
         "tidelog_function_read_bytes_total",

@@ -107,6 +107,7 @@ class QueryRunner:
             query = self._watched.pop(invalidation.key, None)
             if query is not None and self._cache.is_held(invalidation.key):
                 self.reruns.add(query, invalidation, now_seconds)
+                self._function_log.count_invalidation(query.component, query.path, now_seconds)
 
     async def wait_stream(self, timeout_seconds: float) -> None:
         """Return when the stream moves, or after the timeout."""

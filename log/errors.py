@@ -284,6 +284,12 @@ def bad_query_args(message: str) -> BackendError:
     return bad_request("BadQueryArgs", message)
 
 
+def invalid_top_k(found: str, functions_max: int) -> BackendError:
+    """Spec 02 21."""
+    message = f"`k` must be a whole number from 1 to {functions_max}, not {found!r}."
+    return bad_request("InvalidTopKParameter", message)
+
+
 def bad_format(found: str) -> BackendError:
     return bad_request(
         "BadFormat", f"Unknown format {found!r}: use convex_encoded_json, json or export_json."

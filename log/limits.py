@@ -172,6 +172,11 @@ CLOSE_REASON_BYTES_MAX = 123
 FUNCTION_LOG_ENTRIES_MAX = 1_000
 USAGE_FUNCTIONS_MAX = 1_000
 USAGE_UNPROVEN_MAX = 200
+USAGE_MINUTES_MAX = 180
+USAGE_MINUTE_ROWS_MAX = 50_000
+CHART_PARTS_MAX = 1_000
+CHART_FUNCTIONS_MAX = 25
+CHART_FUNCTIONS_DEFAULT = 5
 ACTOR_FACTS_SECONDS_MAX = 2
 RERUNS_KEPT_MAX = 1_000
 FUNCTION_LOG_POLL_SECONDS_MAX = 60
@@ -185,6 +190,7 @@ SOCKET_MUTATION_SECONDS_MAX = 60
 
 invariant(GATEWAY_HEARTBEAT_SECONDS < PING_SECONDS, "a silent socket is noticed in time for its ping")
 invariant(PING_SECONDS < CLIENT_SILENCE_SECONDS_MAX, "a client is asked before it is given up")
+invariant(USAGE_FUNCTIONS_MAX < USAGE_MINUTE_ROWS_MAX, "a minute has room for every function that is counted")
 invariant(USAGE_UNPROVEN_MAX < USAGE_FUNCTIONS_MAX, "names that are made up leave room for functions")
 invariant(SOCKET_QUERIES_RUNNING_MAX <= GATEWAY_QUERY_RUNS_MAX, "one socket cannot hold every run slot")
 

@@ -21,7 +21,7 @@ from functions.transaction import Transaction
 from log import values
 from log.committer import Commit
 from log.errors import internal_server_error
-from log.limits import JOBS_RUNNING_MAX
+from log.limits import JOB_RETRY_SECONDS_MIN, JOBS_RUNNING_MAX
 from log.record import CallTrace, CommitBody, DocumentWrite, RecordKind, make_record
 
 from ..support.deployment import Deployment, functions_module
@@ -38,13 +38,18 @@ class Queue:
         deployment.push(functions_module("m.js", "export const f = mutation();"))
         self.database = deployment.database
         self.told: list[str] = []
+        self.late_seconds: list[float] = []
         self._start_ns, self._started_ns = self.database.now_ns, time.monotonic_ns()
-        self.scheduler = Scheduler(self.now_ns, lambda path, outcome: self.told.append(path))
+        self.scheduler = Scheduler(self.now_ns, self._tell)
         self.asked: list[str] = []
         self.running, self.running_most = 0, 0
         self.refusals: list[Exception] = []  # taken one by one, before anything is run
         self.gate = asyncio.Event()
         self.gate.set()
+
+    def _tell(self, path: str, outcome: list[Any], late_seconds: float) -> None:
+        self.told.append(path)
+        self.late_seconds.append(late_seconds)
 
     def transact(self, change: Callable[[Transaction], Any]) -> Any:
         """Commit, and let the scheduler see it."""
@@ -140,13 +145,41 @@ def test_a_scheduler_that_starts_on_a_paused_deployment_waits_too() -> None:
         queue.set_user_state("paused")
         queue.add(in_ms=0)
         newest = queue.database.begin(is_read_only=True)
-        successor = Scheduler(queue.now_ns, lambda path, outcome: None)
+        successor = Scheduler(queue.now_ns, lambda path, outcome, late_seconds: None)
         successor.start(newest.snapshot, newest.catalog)
         successor.set_executors([queue])
         running = asyncio.create_task(successor.run())
         await asyncio.sleep(0.05)
         running.cancel()
         assert queue.asked == [] and successor.jobs_waiting == 1
+
+    play(scene)
+
+
+def test_a_job_that_waits_for_an_executor_is_late_by_as_long_as_it_waits() -> None:
+    async def scene(queue: Queue) -> None:
+        queue.add(in_ms=0)
+        queue._start_ns += 5 * 10**9  # so much time passes
+        assert 5 <= queue.scheduler.late_seconds < 60, "it is due, and nobody runs it"
+        queue.scheduler.set_executors([queue])
+        await drained(queue)
+        assert queue.scheduler.late_seconds == 0, "nothing is due"
+        queue.add(in_ms=60_000)
+        assert queue.scheduler.late_seconds == 0, "what is there is not due"
+        (late_seconds,) = queue.late_seconds
+        assert 5 <= late_seconds < 60
+
+    play(scene)
+
+
+def test_a_job_that_was_tried_again_is_late_by_its_own_time() -> None:
+    async def scene(queue: Queue) -> None:
+        queue.refusals = [internal_server_error()]
+        queue.add(in_ms=0)
+        queue.scheduler.set_executors([queue])
+        await drained(queue)
+        (late_seconds,) = queue.late_seconds
+        assert late_seconds >= JOB_RETRY_SECONDS_MIN, "the wait before the second try is in it"
 
     play(scene)
 
@@ -165,7 +198,7 @@ def test_a_cancelled_job_is_not_run() -> None:
 def test_what_was_in_the_queue_before_the_start_is_taken_up() -> None:
     async def scene(queue: Queue) -> None:
         known = {queue.add(in_ms=0) for _ in range(5)}
-        successor = Scheduler(queue.now_ns, lambda path, outcome: None)
+        successor = Scheduler(queue.now_ns, lambda path, outcome, late: None)
         snapshot = queue.database.begin(is_read_only=True).snapshot
         successor.start(snapshot, queue.database.catalog)
         queue.scheduler = successor
@@ -261,7 +294,7 @@ def test_a_defect_ends_whoever_runs_the_scheduler() -> None:
 
 
 def test_jobs_that_were_cancelled_long_before_their_time_are_forgotten() -> None:
-    scheduler = Scheduler(lambda: 0, lambda path, outcome: None)
+    scheduler = Scheduler(lambda: 0, lambda path, outcome, late: None)
     for number in range(5_000):
         scheduler.follow([_writing(f"job {number}", next_ts=10**18)])
         scheduler.follow([_writing(f"job {number}", next_ts=None)])
@@ -309,7 +342,7 @@ def test_every_known_job_is_running_or_in_the_heap_whatever_happens(seed: int) -
 def test_it_ends_when_it_is_cancelled_at_the_moment_something_changes() -> None:
     async def scene(queue: Queue) -> None:
         for _ in range(20):
-            scheduler = Scheduler(queue.now_ns, lambda path, outcome: None)
+            scheduler = Scheduler(queue.now_ns, lambda path, outcome, late: None)
             running = asyncio.create_task(scheduler.run())
             await asyncio.sleep(0)
             await asyncio.sleep(0)

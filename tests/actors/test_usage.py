@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from gateway.backend import NO_USAGE, FunctionOutcome, Usage
+from gateway.backend import NO_USAGE, FunctionCall, FunctionOutcome, Usage
 from log import values
 
 from ..support.action_server import ActionServer, play, value_of
@@ -92,11 +92,15 @@ def test_an_action_uses_nothing_itself_and_what_it_calls_or_schedules_is_told_ap
         ((path, called),) = server.told
         assert (path, called.usage.database_write_documents) == ("shop.js:increment", 1)
         assert called.value is None and called.reads == b""
-        server.told.clear()
+        ran: list[tuple[FunctionCall, FunctionOutcome]] = []
+        server._runtime.backend.listen_to_jobs(lambda call, outcome: ran.append((call, outcome)))
+        await server.act("outer", {"name": "a"})
         await server.act("later", {"name": "a"})
-        while not server.told:
+        while len(ran) < 2:
             await asyncio.sleep(0.01)
-        ((path, ran),) = server.told
-        assert (path, ran.usage.database_write_documents) == ("shop.js:increment", 1)
+        (by_action, _), (job, outcome) = ran
+        assert (job.path, outcome.usage.database_write_documents) == ("shop.js:increment", 1)
+        assert job.late_seconds is not None and 0 <= job.late_seconds < 60
+        assert by_action.late_seconds is None, "nobody had set it a time"
 
     play(ActionServer(tmp_path, SOURCE), scene)

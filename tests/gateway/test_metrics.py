@@ -16,8 +16,9 @@ from cluster.backend import ClusterBackend
 from gateway.app import build_app
 from gateway.core import GatewayCore
 from gateway.metrics import METRICS, Readings, render
+from gateway.recent_usage import LATENCY_BOUNDS_SECONDS, FunctionKey
 from gateway.routes.http_actions import HttpActionRoutes
-from gateway.usage import LATENCY_BOUNDS_SECONDS, FunctionKey, Tally
+from gateway.usage import Tally
 from log import errors
 from log.secrets import issue_admin_key
 
@@ -193,13 +194,18 @@ def test_names_of_functions_cannot_forge_lines() -> None:
     assert functions == {'m:x"} 1\ntidelog_actor_up{actor="core'}
 
 
-def test_answers_of_the_site_port_are_counted_too() -> None:
+def test_answers_of_both_ports_are_counted_once_each() -> None:
     async def scenario(core: GatewayCore, backend: FakeBackend, http: httpx.AsyncClient) -> None:
         site = httpx.ASGITransport(app=HttpActionRoutes(core))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=site, base_url="http://site") as client:
             assert (await client.get("/anything")).status_code == 404
         assert (await http.get("/http/anything")).status_code == 404
         assert core.responses == {4: 2}, "each once, also below /http"
+        asking = {"Origin": "http://site", "Access-Control-Request-Method": "POST"}
+        assert (await http.options("/api/query", headers=asking)).status_code == 200
+        assert (await http.get("/version")).status_code == 200
+        assert (await http.get("/instance_name", headers={"Origin": "http://site"})).status_code == 200
+        assert core.responses == {4: 2, 2: 3}
 
     run(scenario)
 

@@ -95,6 +95,34 @@ def test_a_thousand_subscribers_cause_one_run_per_change() -> None:
     run(scenario)
 
 
+def test_the_gateway_tells_how_many_queries_are_watched_found_and_run() -> None:
+    async def scenario(backend: FakeBackend, core: GatewayCore) -> None:
+        subscribers = [Subscriber(core) for _ in range(4)]
+        for subscriber in subscribers[:3]:
+            subscriber.evaluate()
+        await settle()
+        subscribers[3].evaluate()
+        await settle()
+        facts = core.facts()
+        assert (facts["queries_watched"], facts["live_queries"], facts["query_runs"]) == (4, 1, 1)
+        assert (facts["cache_hits"], facts["cache_misses"]) == (1, 3)
+        await backend.write(messages=[1])
+        await settle()
+        assert core.facts()["queries_watched"] == 4 and core.facts()["query_runs"] == 2
+        ((_key, tally),) = core.function_log.usage.tallies()
+        assert (tally.calls, tally.invalidations) == (2, 1), "one result, however many watched it"
+        for subscriber in subscribers:
+            assert subscriber.held is not None
+            core.runner.release((subscriber.held,), subscriber)
+        assert core.facts()["queries_watched"] == 0
+        await backend.write(messages=[2])
+        await settle()
+        ((_key, tally),) = core.function_log.usage.tallies()
+        assert tally.invalidations == 1, "nobody watched"
+
+    run(scenario)
+
+
 def test_a_thousand_subscribers_of_a_failing_query_cause_one_run_per_change() -> None:
     async def scenario(backend: FakeBackend, core: GatewayCore) -> None:
         await backend.write(broken=True)

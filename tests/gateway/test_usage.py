@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from array import array
 from dataclasses import dataclass
 
 import pytest
 
 from gateway.backend import NO_USAGE, FunctionCall, FunctionError, FunctionOutcome, Usage
 from gateway.function_log import FunctionLog
-from gateway.usage import HTTP_ACTION, LATENCY_BOUNDS_SECONDS, OTHER, FunctionKey, FunctionUsage, Tally
+from gateway.recent_usage import LATENCY_BOUNDS_SECONDS, FunctionKey
+from gateway.usage import HTTP_ACTION, OTHER, FunctionUsage, Tally
 from log.identity import ADMIN, UNKNOWN
 
 
@@ -48,7 +50,7 @@ def tally_of(calls: list[Call]) -> Tally:
         read_documents=sum(call.usage.database_read_documents for call in runs),
         write_bytes=sum(call.usage.database_write_bytes for call in runs),
         write_documents=sum(call.usage.database_write_documents for call in runs),
-        latencies=[*latencies, len(slower)],
+        latencies=array("Q", [*latencies, len(slower)]),
     )
 
 
@@ -78,14 +80,17 @@ def test_every_call_is_counted_in_its_row_and_rows_are_bounded(seed: int) -> Non
     for _ in range(150):
         calls.append(random_call(rng, names))
         call = calls[-1]
-        usage.count(call.key, call.usage, call.seconds, failed=call.failed, cached=call.cached)
+        usage.count(call.key, call.usage, call.seconds, 1.0, failed=call.failed, cached=call.cached)
         assert len(list(usage.tallies())) <= functions_max + 1, f"seed {seed}"
     expected = {key: tally_of(found) for key, found in rows_of(calls, functions_max, unproven_max).items()}
     assert dict(usage.tallies()) == expected, f"seed {seed}"
+    (minute,) = usage.recent
+    in_minute = {key: (done.calls, done.errors, done.cached) for key, done in minute.functions.items()}
+    assert in_minute == {key: (total.calls, total.errors, total.cached) for key, total in expected.items()}
 
 
 def count(usage: FunctionUsage, path: str, udf_type: str = "Query", *, failed: bool = False) -> None:
-    usage.count(FunctionKey("", path, udf_type), NO_USAGE, 0.1, failed=failed, cached=False)
+    usage.count(FunctionKey("", path, udf_type), NO_USAGE, 0.1, 1.0, failed=failed, cached=False)
 
 
 def test_names_that_callers_make_up_take_no_row_from_functions_of_the_app() -> None:
@@ -120,6 +125,19 @@ def test_a_copy_of_the_rows_stays_as_it_was() -> None:
     ((_, before),) = usage.tallies()
     count(usage, "m.js:f")
     assert before.calls == 1 and sum(before.latencies) == 1
+
+
+def test_an_invalidation_counts_where_the_calls_of_its_function_count() -> None:
+    ring = FunctionLog()
+    ran = FunctionOutcome(b"1", None, b"[]", 1)
+    ring.add(FunctionCall("m.js:f", b"[]", UNKNOWN, component="ledger"), ran, "Query", 1.0)
+    ring.count_invalidation("ledger", "m.js:f", 1.0)
+    ring.count_invalidation("", "m.js:f", 1.0)
+    ring.count_invalidation("", "_system/frontend/listById.js:default", 1.0)
+    found = {key: tally.invalidations for key, tally in ring.usage.tallies()}
+    assert found == {FunctionKey("ledger", "m.js:f", "Query"): 1, OTHER: 1}
+    (minute,) = ring.usage.recent
+    assert {key: done.invalidations for key, done in minute.functions.items()} == found
 
 
 def test_the_function_log_counts_what_is_added_but_nothing_of_the_system() -> None:
