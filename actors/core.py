@@ -41,6 +41,7 @@ from actors.maintenance import Maintenance
 from actors.projections.subscriptions import Subscriptions, ValidThrough
 from actors.runtime import Client, Pauses
 from actors.scheduler import Scheduler
+from actors.table_writes import TableWrites
 from actors.turn_keeper import TurnKeeper
 from actors.view_reader import ViewReader
 from functions.catalog import Catalog
@@ -90,7 +91,8 @@ class Core:
         recent = _recent_commits(self._store)
         committer = Committer(end, epoch, CATALOG_TABLETS, self._now_ns(), recent)
         self._subscriptions = Subscriptions(end.ts, CATALOG_TABLETS)
-        followers = (self._shard, self.scheduler, self)
+        self._table_writes = TableWrites(self._shard.catalog)
+        followers = (self._shard, self.scheduler, self._table_writes, self)
         self._log = CommitLog(
             self._store, committer, followers, self._now_ns, self._stop_process, self.pauses
         )
@@ -274,6 +276,7 @@ class Core:
             "jobs_waiting": self.scheduler.jobs_waiting,
             "jobs_run": self.scheduler.jobs_run,
             "jobs_late_seconds": self.scheduler.late_seconds,
+            "tables": self._table_writes.facts(),
             **self._shard.statistics(),
         }
 

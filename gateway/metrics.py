@@ -25,6 +25,7 @@ from gateway.usage import Tally
 __all__ = ["CONTENT_TYPE", "METRICS", "Described", "Readings", "render"]
 
 _ACTOR = ("actor",)
+_TABLE = ("component", "table")
 _FUNCTION = ("component", "function", "type")
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 Row = tuple[tuple[str, ...], Any]
@@ -114,6 +115,15 @@ def _node_processes(readings: Readings) -> Iterator[Row]:
     for facts in readings.actors:
         if "node_pids" in facts:
             yield (str(facts["role"]),), len(facts["node_pids"])
+
+
+def _tables(place: int) -> Callable[[Readings], Iterator[Row]]:
+    def read(readings: Readings) -> Iterator[Row]:
+        for facts in readings.actors:
+            for component, table, *counts in facts.get("tables", ()):
+                yield (component, table), counts[place]
+
+    return read
 
 
 def _responses(readings: Readings) -> Iterator[Row]:
@@ -206,6 +216,20 @@ METRICS: tuple[Described, ...] = (
         "Replaced entries kept for readers of the recent past.",
     ),
     _of_actors("tidelog_subscriptions", GAUGE, "subscriptions", "Read sets that commits are compared with."),
+    Described(
+        "tidelog_table_written_documents_total",
+        COUNTER,
+        _TABLE,
+        "Documents inserted, replaced or deleted in the table by commits.",
+        _tables(0),
+    ),
+    Described(
+        "tidelog_table_written_bytes_total",
+        COUNTER,
+        _TABLE,
+        "Bytes of the documents that commits put into the table.",
+        _tables(1),
+    ),
     # Running functions.
     _of_actors(
         "tidelog_executor_calls_total",

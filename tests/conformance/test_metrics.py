@@ -70,6 +70,9 @@ def test_calls_and_what_they_read_and_wrote_are_counted(server: RunningServer, a
     assert rise("tidelog_function_written_bytes_total", *sent) > 3 * len("counted")
     assert rise("tidelog_function_duration_seconds_count", *sent) == 3
     assert rise("tidelog_function_duration_seconds_sum", *sent) > 0
+    messages = frozenset({"component": "", "table": "messages"}.items())
+    in_table = "tidelog_table_written_documents_total"
+    assert after[in_table, messages] - before.get((in_table, messages), 0.0) == 3
     listed = ("messages:list", "Query")
     assert rise("tidelog_function_calls_total", *listed, outcome="success") == 1
     assert rise("tidelog_function_read_documents_total", *listed) == 3

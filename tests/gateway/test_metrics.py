@@ -140,6 +140,7 @@ def test_the_answer_has_exactly_the_described_metrics_with_their_kinds_and_label
         "role": "core",
         "is_up": True,
         "node_pids": [1],
+        "tables": [["ledger", "messages", 3, 400]],
         **dict.fromkeys(facts_of_the_table(), 2),
     }
     found = Scraped(render(Readings("1", [everything], [function], {2: 1})).decode())
