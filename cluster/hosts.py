@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -329,6 +330,7 @@ class GatewayHost:
             cloud_origin=config.cloud_origin,
             site_origin=config.site_origin,
             redact_errors=config.redact_errors,
+            server_version=metadata.version("tidelog"),
         )
         self._gateway = GatewayServer(
             self._backend, settings, config.host, config.port, config.site_port, _blobs_of(config)

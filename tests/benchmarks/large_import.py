@@ -1,8 +1,8 @@
 """A large import beside live traffic: `python -m tests.benchmarks.large_import [DOCUMENTS]`. Asserts nothing.
 
 A table of that many documents (a million unless said otherwise) is uploaded in parts, as the CLI does, and
-imported with `replace` on a server of its own. Printed: how long it took, the most memory of each process
-before and during, and what one query and one mutation after another felt of it.
+imported with `replace` on a server of its own. Printed: how long it took, the most memory of its own (what is
+no file) that each process had before and during, and what one query and one mutation after another felt.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 
 import httpx
 
-from cluster.processes import memory_bytes
-
+from ..soak.samples import resident_bytes
 from ..support.server import CONFORMANCE_APP, RunningServer, server_with
 
 MIB = 1 << 20
@@ -73,8 +72,8 @@ async def watched(
     async def look() -> None:
         while True:
             for role, pid in pids.items():
-                peaks[role] = max(peaks[role], await asyncio.to_thread(memory_bytes, pid))
-            await asyncio.sleep(0.5)
+                peaks[role] = max(peaks[role], resident_bytes(pid)[1])
+            await asyncio.sleep(0.1)
 
     tasks = [asyncio.create_task(traffic.run()), asyncio.create_task(look())]
     try:
