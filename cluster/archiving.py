@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 from actors.archiver import Archived, archive_log
 from cluster.config import Settings
@@ -32,11 +31,11 @@ def parse_age_ns(text: str) -> int:
     return int(found[1]) * _SECONDS_OF_UNIT[found[2]] * NANOSECONDS
 
 
-def archive_old_records(data: Path, age: str) -> Archived:
+def archive_old_records(settings: Settings, age: str) -> Archived:
     """Archive what is older than `age` and may go. Refuses while a server runs."""
     oldest_ts = time.time_ns() - parse_age_ns(age)
-    folder = DataFolder(data)
-    with _stopped_log(folder, Settings()) as store:
+    folder = DataFolder(settings.data_folder)
+    with _stopped_log(folder, settings) as store:
         archived = archive_log(store, folder.views, oldest_ts)
         if archived.segments:
             store.give_back_space()

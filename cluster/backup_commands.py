@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from cluster.backups import Copied, back_up, restore
-from cluster.config import DATA_FOLDER_DEFAULT, Settings
 from cluster.data_folder import StartRefused
-from cluster.options import DataOption
+from cluster.options import ConfigOption, DataOption, settings_of
 from log.errors import BackendError
 from log.sqlite_reader import LogMissing
 from log.sqlite_store import FolderInUse
@@ -25,20 +24,27 @@ def register(app: typer.Typer) -> None:
 
 
 def backup_command(
-    target: Annotated[Path, typer.Argument(help="A new folder.")], data: DataOption = DATA_FOLDER_DEFAULT
+    target: Annotated[Path, typer.Argument(help="A new folder.")],
+    data: DataOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Copy a deployment, running or not, into a new folder. Everything in it is proven on the way."""
+    settings = settings_of(config, data)
     with _refusals():
-        typer.echo(f"Backed up {_text(back_up(data, target, Settings()))}, into {target}.")
+        copied = back_up(settings.data_folder, target, settings)
+        typer.echo(f"Backed up {_text(copied)}, into {target}.")
 
 
 def restore_command(
     backup: Annotated[Path, typer.Argument(help="A folder that `tidelog backup` made.")],
-    data: DataOption = DATA_FOLDER_DEFAULT,
+    data: DataOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Put a backup into a data folder that holds nothing yet."""
+    settings = settings_of(config, data)
     with _refusals():
-        typer.echo(f"Restored {_text(restore(backup, data, Settings()))}, into {data}.")
+        copied = restore(backup, settings.data_folder, settings)
+        typer.echo(f"Restored {_text(copied)}, into {settings.data_folder}.")
 
 
 def _text(copied: Copied) -> str:

@@ -15,9 +15,9 @@ import typer
 
 from actors.runtime import ConnectionLost
 from cluster import backup_commands, log_commands, operator_commands
-from cluster.config import DATA_FOLDER_DEFAULT, Settings
+from cluster.config import Settings
 from cluster.data_folder import Credentials, DataFolder, StartRefused
-from cluster.options import DataOption
+from cluster.options import ConfigOption, DataOption, settings_of
 from cluster.processes import ProcessIdentity, end_processes, is_alive
 from cluster.stores import check_blob_store, open_log_store
 from cluster.supervisor import LogTaken, Supervisor
@@ -41,16 +41,22 @@ def main() -> None:
 
 @app.command()
 def dev(
-    data: DataOption = DATA_FOLDER_DEFAULT,
-    port: Annotated[int, typer.Option(help="API and sync port.", envvar="TIDELOG_PORT")] = 3210,
-    site_port: Annotated[int, typer.Option(help="HTTP actions port.", envvar="TIDELOG_SITE_PORT")] = 3211,
-    host: Annotated[str, typer.Option(help="Address to listen on.", envvar="TIDELOG_HOST")] = "127.0.0.1",
+    data: DataOption = None,
+    port: Annotated[
+        int | None, typer.Option(help="API and sync port.", envvar="TIDELOG_PORT", show_default="3210")
+    ] = None,
+    site_port: Annotated[
+        int | None, typer.Option(help="HTTP actions port.", envvar="TIDELOG_SITE_PORT", show_default="3211")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address to listen on.", envvar="TIDELOG_HOST", show_default="127.0.0.1"),
+    ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Start a server on a local Ray cluster of its own; stops cleanly on SIGINT or SIGTERM."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    settings = Settings().model_copy(
-        update={"data_folder": data, "port": port, "site_port": site_port, "host": host}
-    )
+    settings = settings_of(config, data, port=port, site_port=site_port, host=host)
     try:
         asyncio.run(_serve(settings))
     except (StartRefused, FolderInUse, LogDamaged, BackendError) as refusal:
@@ -126,14 +132,16 @@ def _announce(settings: Settings, credentials: Credentials, seconds: float) -> N
 
 @app.command()
 def admin_key(
-    data: DataOption = DATA_FOLDER_DEFAULT,
+    data: DataOption = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="One that changes nothing.")] = False,
+    config: ConfigOption = None,
 ) -> None:
     """Print a new admin key, alone on the last line."""
-    folder = DataFolder(data)
+    settings = settings_of(config, data)
+    folder = DataFolder(settings.data_folder)
     try:
         folder.prepare()
-        credentials = folder.credentials(Settings())
+        credentials = folder.credentials(settings)
     except StartRefused as refusal:
         typer.echo(str(refusal), err=True)
         raise typer.Exit(1) from None
@@ -146,14 +154,15 @@ def admin_key(
 
 
 @app.command()
-def status(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+def status(data: DataOption = None, config: ConfigOption = None) -> None:
     """Print one line per actor of the running server."""
-    folder = DataFolder(data)
+    settings = settings_of(config, data)
+    folder = DataFolder(settings.data_folder)
     actors: Any = folder.read_running().get("actors", {})
     if not actors:
         typer.echo(f"No server runs on {folder.path}.", err=True)
         raise typer.Exit(1)
-    credentials = folder.credentials(Settings())
+    credentials = folder.credentials(settings)
     for line in asyncio.run(_status_lines(actors, credentials.instance_secret)):
         typer.echo(line)
 
@@ -194,15 +203,17 @@ def format_status(role: str, facts: dict[str, Any]) -> str:
 
 @app.command()
 def verify(
-    data: DataOption = DATA_FOLDER_DEFAULT,
+    data: DataOption = None,
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Go on with what is left of a damaged log.")
     ] = False,
+    config: ConfigOption = None,
 ) -> None:
     """Prove the log whole: every record in its place, unchanged. The server must be stopped."""
-    folder = DataFolder(data)
+    settings = settings_of(config, data)
+    folder = DataFolder(settings.data_folder)
     try:
-        store = open_log_store(Settings().log_url, folder.log, accept_loss=accept_loss)
+        store = open_log_store(settings.log_url, folder.log, accept_loss=accept_loss)
     except (StartRefused, LogDamaged, FolderInUse, BackendError) as refusal:
         typer.echo(str(refusal), err=True)
         raise typer.Exit(1) from None

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,10 +17,10 @@ import typer
 from actors.history import Names, NotRecorded
 from actors.replay import NotReplayable
 from cluster.archiving import BadAge, archive_old_records
-from cluster.config import DATA_FOLDER_DEFAULT
+from cluster.config import Settings
 from cluster.data_folder import StartRefused
 from cluster.log_text import archived_lines, diff_lines, path_text, show_lines, tail_line
-from cluster.options import DataOption
+from cluster.options import ConfigOption, DataOption, settings_of
 from cluster.past import BadArguments, Past, Replayed, open_past
 from log.errors import BackendError
 from log.invariant import InvariantViolation
@@ -58,9 +57,9 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _past(data: Path) -> Iterator[Past]:
+def _past(settings: Settings) -> Iterator[Past]:
     """The data folder's past, or a printed refusal."""
-    with _printed_refusals(), open_past(data) as past:
+    with _printed_refusals(), open_past(settings) as past:
         yield past
 
 
@@ -79,13 +78,14 @@ def _printed_refusals() -> Iterator[None]:
 
 @log_app.command()
 def tail(
-    data: DataOption = DATA_FOLDER_DEFAULT,
+    data: DataOption = None,
     count: Annotated[int, typer.Option(help="How many records.", min=0)] = 20,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what is committed.")] = False,
+    config: ConfigOption = None,
 ) -> None:
     """Print the newest records, one line each: seq, ts, time, kind, function, documents (+ added, ~ changed,
     - removed), on whose behalf."""
-    with _past(data) as past:
+    with _past(settings_of(config, data)) as past:
         names, seq = Names(), 0
         newest: deque[Record] = deque(maxlen=count)
         for record in past.records.read_from(1):  # all, for the names of the tables; and so all are proven
@@ -103,18 +103,20 @@ def tail(
 
 
 @log_app.command()
-def show(record: RecordArgument, data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+def show(record: RecordArgument, data: DataOption = None, config: ConfigOption = None) -> None:
     """Print one record in full: the call, and each document before and after."""
-    with _past(data) as past:
+    with _past(settings_of(config, data)) as past:
         found = past.history.find(record)
         for line in show_lines(found, past.history, past.history.names()):
             typer.echo(line)
 
 
 @log_app.command()
-def diff(first: MomentArgument, last: MomentArgument, data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+def diff(
+    first: MomentArgument, last: MomentArgument, data: DataOption = None, config: ConfigOption = None
+) -> None:
     """Print which documents differ between two moments, and in which fields."""
-    with _past(data) as past:
+    with _past(settings_of(config, data)) as past:
         moments = past.history.moment(first), past.history.moment(last)
         if moments[0] > moments[1]:
             raise BadArguments(f"{first} is later than {last}: give the earlier moment first.")
@@ -124,16 +126,18 @@ def diff(first: MomentArgument, last: MomentArgument, data: DataOption = DATA_FO
 
 @log_app.command()
 def archive(
-    data: DataOption = DATA_FOLDER_DEFAULT,
+    data: DataOption = None,
     older_than: Annotated[
         str, typer.Option(help="Keep younger records in the log: a number and s, m, h or d.")
     ] = f"{ARCHIVE_AGE_DAYS}d",
+    config: ConfigOption = None,
 ) -> None:
     """Move old records out of the log into files in archive/, so that starts read less. They can still be
     looked at and replayed. The server must be stopped."""
+    settings = settings_of(config, data)
     with _printed_refusals():
         try:
-            archived = archive_old_records(data, older_than)
+            archived = archive_old_records(settings, older_than)
         except OSError as failure:
             raise StartRefused(
                 f"Archiving was cut short: {failure}. Nothing is lost; what was archived stays archived. "
@@ -150,10 +154,11 @@ def at(
     identity: Annotated[
         str | None, typer.Option(help="As this user: the identity's attributes, a JSON object.")
     ] = None,
-    data: DataOption = DATA_FOLDER_DEFAULT,
+    data: DataOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Run a query, with the code and the data of a moment of the past. Internal queries too."""
-    with _past(data) as past:
+    with _past(settings_of(config, data)) as past:
         outcome = past.query(past.history.moment(moment), path, args, identity)
         for line in outcome.log_lines:
             typer.echo(line, err=True)
@@ -165,14 +170,15 @@ def at(
 
 def replay(
     record: Annotated[str | None, typer.Argument(help=_RECORD_HELP)] = None,
-    data: DataOption = DATA_FOLDER_DEFAULT,
+    data: DataOption = None,
     all_: Annotated[bool, typer.Option("--all", help="Every mutation of the app.")] = False,
     last: Annotated[int | None, typer.Option(help="With --all: only the newest so many.", min=1)] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Execute a recorded mutation again and name the first difference; status 1 when there is one.
 
-    Give the settings the server has (TIDELOG_PORT, CONVEX_CLOUD_ORIGIN, ...), where functions read them."""
-    with _past(data) as past:
+    Give the settings the server has (tidelog.toml, CONVEX_CLOUD_ORIGIN, ...), where functions read them."""
+    with _past(settings_of(config, data)) as past:
         if (record is not None) == all_:
             raise BadArguments("Name one record to replay, or say --all.")
         replayed = past.replay_all(last) if record is None else iter([past.replay(past.history.find(record))])

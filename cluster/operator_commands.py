@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from cluster.config import DATA_FOLDER_DEFAULT, Settings
+from cluster.config import Settings
 from cluster.data_folder import Credentials, DataFolder, StartRefused
-from cluster.options import DataOption
+from cluster.options import ConfigOption, DataOption, settings_of
 from cluster.running_server import ask
 from log.errors import BackendError
 from log.secrets import issue_admin_key, read_admin_key
@@ -26,47 +26,49 @@ def register(app: typer.Typer) -> None:
     app.command()(rotate_secret)
 
 
-def pause(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+def pause(data: DataOption = None, config: ConfigOption = None) -> None:
     """Run no functions until `tidelog resume`. Clients stay connected and are told why."""
     with _refusals():
-        _operate(DataFolder(data), "pause_deployment")
+        _operate(settings_of(config, data), "pause_deployment")
         typer.echo("Paused. Functions run again after `tidelog resume`.")
 
 
-def resume(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+def resume(data: DataOption = None, config: ConfigOption = None) -> None:
     """Run functions again."""
     with _refusals():
-        _operate(DataFolder(data), "unpause_deployment")
+        _operate(settings_of(config, data), "unpause_deployment")
         typer.echo("Resumed.")
 
 
 def revoke_key(
     key: Annotated[str | None, typer.Argument(help="The admin key that shall count no longer.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All that were issued until now.")] = False,
-    data: DataOption = DATA_FOLDER_DEFAULT,
+    data: DataOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Take an admin key back, or all of them. Needs the server to run."""
-    folder = DataFolder(data)
+    settings = settings_of(config, data)
     with _refusals():
         if every == (key is not None):
             raise StartRefused("Name one key, or give --all.")
-        credentials = folder.credentials(Settings())
+        credentials = DataFolder(settings.data_folder).credentials(settings)
         if key is not None:
-            _operate(folder, "revoke_admin_keys", keyId=_id_of(credentials, key))
+            _operate(settings, "revoke_admin_keys", keyId=_id_of(credentials, key))
             typer.echo("Revoked.")
             return
         now_seconds = int(time.time())
-        _operate(folder, "revoke_admin_keys", issuedUntil=now_seconds)
+        _operate(settings, "revoke_admin_keys", issuedUntil=now_seconds)
         typer.echo("Revoked all keys that were issued until now. A new one:")
         typer.echo(_new_key(credentials, now_seconds + 1))
 
 
-def rotate_secret(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
+def rotate_secret(data: DataOption = None, config: ConfigOption = None) -> None:
     """Make a new instance secret; the server must be stopped. Nothing that the old one signed counts any
     more."""
-    folder = DataFolder(data)
+    settings = settings_of(config, data)
+    folder = DataFolder(settings.data_folder)
     with _refusals():
-        if Settings().instance_secret is not None:
+        if settings.instance_secret is not None:
             raise StartRefused("INSTANCE_SECRET is set: change it where it is set.")
         folder.prepare()
         lock_file = folder.try_hold()
@@ -75,7 +77,7 @@ def rotate_secret(data: DataOption = DATA_FOLDER_DEFAULT) -> None:
         with lock_file:
             folder.renew_secret()
         typer.echo("The instance has a new secret. A new admin key:")
-        typer.echo(_new_key(folder.credentials(Settings()), int(time.time())))
+        typer.echo(_new_key(folder.credentials(settings), int(time.time())))
 
 
 def _id_of(credentials: Credentials, key: str) -> str:
@@ -89,8 +91,9 @@ def _new_key(credentials: Credentials, issued_seconds: int) -> str:
     return issue_admin_key(credentials.instance_secret, credentials.instance_name, issued_seconds)
 
 
-def _operate(folder: DataFolder, operation: str, **fields: Any) -> Any:
-    secret = folder.credentials(Settings()).instance_secret
+def _operate(settings: Settings, operation: str, **fields: Any) -> Any:
+    folder = DataFolder(settings.data_folder)
+    secret = folder.credentials(settings).instance_secret
     return orjson.loads(ask(folder, secret, "executor-1", "operate", operation, orjson.dumps(fields)))
 
 

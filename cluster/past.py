@@ -51,8 +51,8 @@ class Replayed:
 class Past:
     """See the module text. `close` it, or use it as `open_past` does."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self._folder, self._settings = DataFolder(folder), settings
+    def __init__(self, settings: Settings) -> None:
+        self._folder, self._settings = DataFolder(settings.data_folder), settings
         self._source = open_log_reader(settings.log_url, self._folder.log)
         self.records = ProvenLog(self._source)
         self.history = History(self.records)
@@ -135,8 +135,8 @@ class Past:
 
 
 @contextmanager
-def open_past(folder: Path) -> Iterator[Past]:
-    past = Past(folder, Settings())
+def open_past(settings: Settings) -> Iterator[Past]:
+    past = Past(settings)
     try:
         yield past
     finally:

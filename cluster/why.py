@@ -14,9 +14,8 @@ import orjson
 import typer
 
 from actors.runtime import ConnectionLost
-from cluster.config import DATA_FOLDER_DEFAULT, Settings
 from cluster.data_folder import DataFolder
-from cluster.options import DataOption
+from cluster.options import ConfigOption, DataOption, settings_of
 from cluster.transport import SocketPeer, connect
 from functions.path import parse_function_path
 from log.keys import decode_items
@@ -27,16 +26,18 @@ _ANSWER_SECONDS_MAX = 5
 
 def why(
     query: Annotated[str | None, typer.Argument(help="Only this query, as in `messages:list`.")] = None,
-    data: DataOption = DATA_FOLDER_DEFAULT,
+    data: DataOption = None,
     count: Annotated[int, typer.Option("--count", min=1, help="How many, the newest.")] = 20,
+    config: ConfigOption = None,
 ) -> None:
     """Say which commits made live queries run again."""
-    folder = DataFolder(data)
+    settings = settings_of(config, data)
+    folder = DataFolder(settings.data_folder)
     actors: Any = folder.read_running().get("actors", {})
     if not actors:
         typer.echo(f"No server runs on {folder.path}.", err=True)
         raise typer.Exit(1)
-    secret = folder.credentials(Settings()).instance_secret
+    secret = folder.credentials(settings).instance_secret
     path = parse_function_path(query).canonical if query is not None else None
     try:
         lines = asyncio.run(_lines(actors, secret, path, count))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.config import Settings
+from cluster.config import Settings, read_settings, variables_of
 from gateway.metrics import METRICS
 from log import errors, limits
 
@@ -101,16 +101,28 @@ def test_the_metrics_reference_lists_exactly_what_is_told_in_its_order() -> None
 
 
 def test_the_settings_reference_has_every_setting() -> None:
-    documented = [row[0] for row in table_rows(read("reference/settings.md"))]
-    assert documented == [str(field.validation_alias) for field in Settings.model_fields.values()]
+    documented = [(row[0], row[1]) for row in table_rows(read("reference/settings.md"))]
+    assert documented == [(variables_of(name)[0], name) for name in Settings.model_fields]
+
+
+def test_the_settings_reference_gives_the_other_names_of_a_setting() -> None:
+    rows = {row[1]: row[-1] for row in table_rows(read("reference/settings.md"))}
+    for name in Settings.model_fields:
+        assert all(f"`{other}`" in rows[name] for other in variables_of(name)[1:]), name
+
+
+def test_the_example_file_of_the_settings_reference_can_be_read(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", read("reference/settings.md"), re.DOTALL)
+    (tmp_path / "tidelog.toml").write_text(example)
+    assert read_settings(tmp_path / "tidelog.toml").instance_name == "orca"
 
 
 def test_the_settings_reference_gives_each_default() -> None:
-    rows = {row[0]: row[2] for row in table_rows(read("reference/settings.md"))}
-    for field in Settings.model_fields.values():
+    rows = {row[1]: row[3] for row in table_rows(read("reference/settings.md"))}
+    for name, field in Settings.model_fields.items():
         if field.default is not None and field.default_factory is None:
             expected = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
-            assert rows[str(field.validation_alias)] == expected
+            assert rows[name] == expected
 
 
 # --- status ------------------------------------------------------------------------------------------

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
-from cluster.config import DATA_FOLDER_DEFAULT, Settings, cache_folder
+from cluster.cli import app
+from cluster.config import (
+    DATA_FOLDER_DEFAULT,
+    BadSettings,
+    Settings,
+    cache_folder,
+    read_settings,
+    variables_of,
+)
+from log.secrets import check_admin_key
 
-NAMES = [str(field.validation_alias) for field in Settings.model_fields.values()]
+NAMES = [variable for name in Settings.model_fields for variable in variables_of(name)]
+SECRET = "5a" * 32
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in NAMES:
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in (*NAMES, "TIDELOG_CONFIG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
 
 
 def test_without_variables_a_server_is_local_and_uses_every_core() -> None:
@@ -34,6 +47,7 @@ def test_without_variables_a_server_is_local_and_uses_every_core() -> None:
     [
         ("TIDELOG_DATA", "elsewhere", "data_folder", Path("elsewhere")),
         ("TIDELOG_LOG", "postgresql://db.example/app", "log_url", "postgresql://db.example/app"),
+        ("POSTGRES_URL", "postgresql://db.example/app", "log_url", "postgresql://db.example/app"),
         ("TIDELOG_HOST", "0.0.0.0", "host", "0.0.0.0"),
         ("TIDELOG_PORT", "4000", "port", 4000),
         ("TIDELOG_SITE_PORT", "4001", "site_port", 4001),
@@ -55,7 +69,7 @@ def test_each_variable_sets_its_field_and_no_other(
 
 
 def test_every_setting_has_a_variable_and_each_another() -> None:
-    assert len(set(NAMES)) == len(Settings.model_fields)
+    assert len(set(NAMES)) == len(NAMES) and all(variables_of(name) for name in Settings.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +79,16 @@ def test_a_variable_of_the_wrong_type_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str
 ) -> None:
     monkeypatch.setenv(variable, text)
-    with pytest.raises(ValidationError, match=variable):
-        Settings()
+    with pytest.raises(BadSettings, match=variable):
+        read_settings()
+
+
+def test_our_own_name_of_a_setting_wins_over_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_URL", "postgresql://theirs.example/app")
+    monkeypatch.setenv("TIDELOG_LOG", "postgresql://ours.example/app")
+    assert Settings().log_url == "postgresql://ours.example/app"
+    monkeypatch.setenv("TIDELOG_LOG", "")
+    assert Settings().log_url == "", "said to be kept in the data folder"
 
 
 def test_origins_follow_host_and_ports_unless_they_are_given() -> None:
@@ -95,3 +117,135 @@ def test_derived_files_are_kept_where_the_user_keeps_caches(
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "tidelog"
+
+
+# --- the file -----------------------------------------------------------------------------------------
+
+
+def write(text: str, path: str = "tidelog.toml", mode: int = 0o600) -> Path:
+    file = Path(path)
+    file.write_text(text)
+    file.chmod(mode)
+    return file
+
+
+def test_each_key_of_the_file_sets_its_field() -> None:
+    values = Settings(instance_name="orca", instance_secret=SECRET, port=4000, redact_errors=True)
+    lines = [
+        f"{name} = {json.dumps(value if isinstance(value, int | float) else str(value))}"
+        for name, value in values.model_dump().items()
+        if value is not None
+    ]
+    write("\n".join(lines))
+    assert read_settings() == values
+    assert len(lines) > 10
+
+
+def test_an_option_wins_over_the_environment_which_wins_over_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write('port = 1\nsite_port = 2\nhost = "10.0.0.1"\nlog_url = "postgresql://of.file/app"')
+    monkeypatch.setenv("TIDELOG_PORT", "11")
+    monkeypatch.setenv("TIDELOG_SITE_PORT", "12")
+    monkeypatch.setenv("POSTGRES_URL", "postgresql://of.environment/app")
+    settings = read_settings(None, port=21, data_folder=None)
+    assert (settings.port, settings.site_port, settings.host) == (21, 12, "10.0.0.1")
+    assert settings.log_url == "postgresql://of.environment/app"
+    assert settings.data_folder == DATA_FOLDER_DEFAULT
+
+
+def test_a_named_file_is_read_instead_of_the_one_here_and_must_exist() -> None:
+    write("port = 1")
+    assert read_settings(write("host = '10.0.0.1'", "other.toml")).port == 3210
+    with pytest.raises(BadSettings, match=r"nowhere\.toml"):
+        read_settings(Path("nowhere.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("prot = 3210", "prot"),
+        ("TIDELOG_PORT = 3210", "TIDELOG_PORT"),
+        ("[server]\nport = 3210", "server"),
+        ('port = "3210"', "port"),
+        ("port = 70000", "port"),
+        ("port = true", "port"),
+        ('redact_errors = "yes"', "redact_errors"),
+        ("executors = 0", "executors"),
+        ("silence_seconds_max = nan", "silence_seconds_max"),
+        ("instance_name = 7", "instance_name"),
+        ("port = ", "tidelog.toml"),
+        ("port = 1\nport = 2", "tidelog.toml"),
+    ],
+)
+def test_what_the_file_gets_wrong_is_refused_by_key_and_file(text: str, named: str) -> None:
+    write(text)
+    with pytest.raises(BadSettings) as refused:
+        read_settings()
+    assert named in str(refused.value) and "tidelog.toml" in str(refused.value)
+
+
+def test_variables_that_nobody_knows_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDELOG_NO_SUCH_SETTING", "1")
+    assert read_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (f'instance_secret = "{SECRET}"', SECRET),
+        ('log_url = "postgresql://ann:hunter2@db.example/app"', "hunter2"),
+        ('log_url = "postgresql://db.example/app?password=hunter2"', "hunter2"),
+    ],
+)
+def test_a_secret_in_a_file_that_others_can_read_is_refused(text: str, secret: str) -> None:
+    for mode in (0o640, 0o604):
+        write(text, mode=mode)
+        with pytest.raises(BadSettings, match=r"chmod 600 tidelog\.toml") as refused:
+            read_settings()
+        assert secret not in str(refused.value)
+    write(text, mode=0o600)
+    assert secret in str(read_settings().model_dump().values())
+    assert secret not in repr(read_settings())
+
+
+def test_a_file_without_secrets_may_be_read_by_others() -> None:
+    write('log_url = "postgresql://ann@db.example/app"', mode=0o644)
+    assert read_settings().log_url == "postgresql://ann@db.example/app"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["dev"],
+        ["status"],
+        ["admin-key"],
+        ["verify"],
+        ["why"],
+        ["backup", "copy"],
+        ["restore", "copy"],
+        ["log", "tail"],
+        ["log", "show", "1"],
+        ["log", "diff", "1", "2"],
+        ["log", "archive"],
+        ["at", "1", "m:f"],
+        ["replay", "--all"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_reads_the_file_and_says_without_a_traceback_what_is_wrong(command: list[str]) -> None:
+    named = write("prot = 1", "named.toml")
+    write("port = 1")
+    ended = CliRunner().invoke(app, [*command, "--config", str(named)])
+    assert ended.exit_code == 1 and isinstance(ended.exception, SystemExit)
+    assert "named.toml" in ended.output and "prot" in ended.output
+    assert ended.output.count("\n") == 1
+
+
+def test_commands_find_the_data_folder_that_the_file_names(tmp_path: Path) -> None:
+    write(f'data_folder = "kept"\ninstance_name = "orca"\ninstance_secret = "{SECRET}"')
+    key = CliRunner().invoke(app, ["admin-key"]).output.strip()
+    assert check_admin_key(bytes.fromhex(SECRET), "orca", key)
+    assert str(tmp_path / "kept") in CliRunner().invoke(app, ["status"]).output
+    elsewhere = CliRunner().invoke(app, ["status"], env={"TIDELOG_DATA": "elsewhere"}).output
+    assert str(tmp_path / "elsewhere") in elsewhere
