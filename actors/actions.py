@@ -61,6 +61,7 @@ class Actions:
         egress: EgressRules,
         now_ns: Callable[[], int],
         node: NodeActions | None,
+        running_max: int = ACTIONS_RUNNING_MAX,
     ) -> None:
         self._engine, self._images, self._deployment = engine, images, deployment
         self._begin_reading, self._node = transactions.begin, node
@@ -69,7 +70,7 @@ class Actions:
             executors, transactions, self._run_nested, files, self._transport, now_ns
         )
         self._threads = _threads(ACTION_THREADS)
-        self._admission = Admission(ACTIONS_RUNNING_MAX, ACTIONS_MEMORY_BYTES_MAX)
+        self._admission = Admission(running_max, ACTIONS_MEMORY_BYTES_MAX)
         self._last_image_bytes = 0
 
     async def close(self) -> None:

@@ -102,7 +102,14 @@ class Executor:
         if settings.node_folder is not None:
             environment = settings.system_environment
             begin = transactions.begin
-            node = NodeActions(settings.node_folder, runner.images, runner.deployment, environment, begin)
+            node = NodeActions(
+                settings.node_folder,
+                runner.images,
+                runner.deployment,
+                environment,
+                begin,
+                settings.node_actions_at_once_max,
+            )
         return Actions(
             self._engine,
             runner.images,
@@ -113,6 +120,7 @@ class Executor:
             EgressRules(settings.egress_refuse_private),
             self._now_ns,
             node,
+            settings.actions_at_once_max,
         )
 
     def _transactions(self) -> Transactions:

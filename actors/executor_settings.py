@@ -11,6 +11,7 @@ from functions.isolate import Engine
 from functions.pages import CursorCodec
 from functions.system.files import FileAccess
 from log.blob_store import BlobStore
+from log.limits import ACTIONS_RUNNING_MAX, NODE_ACTIONS_RUNNING_MAX
 from log.token_signer import TokenSigner
 
 
@@ -25,6 +26,8 @@ class ExecutorSettings:
     blobs: BlobStore | None = None  # of the server; without, functions neither read nor store files
     egress_refuse_private: bool = False
     node_folder: Path | None = None  # for the modules of Node actions; without, there are none
+    actions_at_once_max: int = ACTIONS_RUNNING_MAX
+    node_actions_at_once_max: int = NODE_ACTIONS_RUNNING_MAX
 
     @property
     def system_environment(self) -> dict[str, str]:

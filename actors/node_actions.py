@@ -38,11 +38,12 @@ class NodeActions:
         deployment: dict[str, Any],
         system_environment: dict[str, str],
         begin_reading: Callable[[], Awaitable[Attempt]],
+        running_max: int = NODE_ACTIONS_RUNNING_MAX,
     ) -> None:
         self._images, self._deployment = images, deployment
         self._system_environment, self._begin_reading = system_environment, begin_reading
         self._runners = NodeRunners(folder)
-        self._admission = Admission(NODE_ACTIONS_RUNNING_MAX, 0)
+        self._admission = Admission(running_max, 0)
 
     @property
     def pids(self) -> list[int]:

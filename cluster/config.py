@@ -21,6 +21,8 @@ from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import TomlConfigSettingsSource as TomlSource
 
+from log.limits import ACTIONS_RUNNING_MAX, NODE_ACTIONS_RUNNING_MAX
+
 DATA_FOLDER_DEFAULT = Path(".tidelog")
 CONFIG_FILE_DEFAULT = Path("tidelog.toml")
 _READABLE_BY_OTHERS = 0o077
@@ -45,6 +47,18 @@ class Settings(BaseSettings):
     site_port: int = Field(3211, ge=0, le=65_535, validation_alias="TIDELOG_SITE_PORT")
     executors: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, validation_alias="TIDELOG_EXECUTORS"
+    )
+    actions_at_once_max: int = Field(
+        ACTIONS_RUNNING_MAX,
+        ge=1,
+        validation_alias=AliasChoices("TIDELOG_ACTIONS_AT_ONCE_MAX", "APPLICATION_MAX_CONCURRENT_V8_ACTIONS"),
+    )
+    node_actions_at_once_max: int = Field(
+        NODE_ACTIONS_RUNNING_MAX,
+        ge=1,
+        validation_alias=AliasChoices(
+            "TIDELOG_NODE_ACTIONS_AT_ONCE_MAX", "APPLICATION_MAX_CONCURRENT_NODE_ACTIONS"
+        ),
     )
     silence_seconds_max: float = Field(15.0, gt=0, validation_alias="TIDELOG_SILENCE_SECONDS_MAX")
     instance_name: str | None = Field(None, validation_alias="INSTANCE_NAME")

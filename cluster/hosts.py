@@ -28,6 +28,7 @@ from cluster.status_actor import StatusActor
 from cluster.stores import open_blob_store, open_log_store
 from cluster.transport import ActorServer, SocketPeer, connect
 from log.blob_store import BlobStore
+from log.limits import ACTIONS_RUNNING_MAX, NODE_ACTIONS_RUNNING_MAX
 from log.store import EpochLost
 
 _logger = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ class HostConfig:
     log_url: str = field(default="", repr=False)  # empty: in the data folder. It may hold a password
     files_url: str = ""  # empty: in the data folder
     egress_refuse_private: bool = False
+    actions_at_once_max: int = ACTIONS_RUNNING_MAX
+    node_actions_at_once_max: int = NODE_ACTIONS_RUNNING_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +277,8 @@ class ExecutorHost:
             _blobs_of(config),
             config.egress_refuse_private,
             DataFolder(Path(config.data_folder)).node if self._others is not None else None,
+            config.actions_at_once_max,
+            config.node_actions_at_once_max,
         )
         engine = Engine(Path(config.cache_folder))
         self._executor = Executor(engine, settings, time.time_ns, self._others)

@@ -224,6 +224,8 @@ class Supervisor:
             site_origin=settings.site_origin_in_use,
             redact_errors=settings.redact_errors,
             egress_refuse_private=settings.egress_refuse_private,
+            actions_at_once_max=settings.actions_at_once_max,
+            node_actions_at_once_max=settings.node_actions_at_once_max,
             log_url=settings.log_url,
             files_url=settings.files_url,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,7 +198,6 @@ def test_two_hundred_actions_wait_together_and_all_end(tmp_path: Path) -> None:
 def test_beyond_the_budget_actions_queue_and_are_refused_when_they_have_waited_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.actions.ACTIONS_RUNNING_MAX", 1)
     monkeypatch.setattr("actors.admission.ACTION_ADMISSION_SECONDS_MAX", 0.2)
     source = "export const wait = publicAction(({ ms }) => sleep(ms));"
 
@@ -210,7 +210,9 @@ def test_beyond_the_budget_actions_queue_and_are_refused_when_they_have_waited_t
         assert refused.value.code == "TooManyConcurrentRequests"
         assert (await first).error is None
 
-    play(ActionServer(tmp_path, source), scene)
+    server = ActionServer(tmp_path, source)
+    server.settings = replace(server.settings, actions_at_once_max=1)
+    play(server, scene)
 
 
 def test_an_action_schedules_and_cancels(tmp_path: Path) -> None:

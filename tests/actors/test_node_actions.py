@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +259,23 @@ def test_a_thousand_operations_may_wait_and_no_more(tmp_path: Path) -> None:
         assert refused.startswith("Too many concurrent operations.")
 
     play(NodeServer(tmp_path, source), scene)
+
+
+def test_no_more_run_at_once_than_the_operator_allows(tmp_path: Path) -> None:
+    source = """
+      export const pause = action(async () => {
+        const began = Date.now();
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        return [began, Date.now()];
+      });"""
+
+    async def scene(server: NodeServer) -> None:
+        spans = sorted(await asyncio.gather(*(server.value("pause") for _ in range(4))))
+        assert all(first[1] <= second[0] for first, second in pairwise(spans)), spans
+
+    server = NodeServer(tmp_path, source)
+    server.settings = replace(server.settings, node_actions_at_once_max=1)
+    play(server, scene)
 
 
 def test_arguments_beyond_what_node_actions_may_have_are_refused(tmp_path: Path) -> None:
