@@ -132,6 +132,10 @@ class ClusterBackend:
     def covered_ts(self) -> int:
         return self._covered_ts
 
+    @property
+    def has_executors(self) -> bool:
+        return not self._executors.is_empty
+
     async def latest_ts(self) -> int:
         ts = await self._ask_core("latest_ts")
         self._published_ts = max(self._published_ts, ts)

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
         ),
     )
     silence_seconds_max: float = Field(15.0, gt=0, validation_alias="TIDELOG_SILENCE_SECONDS_MAX")
+    drain_seconds: float = Field(0.0, ge=0, le=600, validation_alias="TIDELOG_DRAIN_SECONDS")
     instance_name: str | None = Field(None, validation_alias="INSTANCE_NAME")
     instance_secret: str | None = Field(None, validation_alias="INSTANCE_SECRET", repr=False)
     cloud_origin: str | None = Field(None, validation_alias="CONVEX_CLOUD_ORIGIN")

@@ -60,6 +60,7 @@ class HostConfig:
     log_url: str = field(default="", repr=False)  # empty: in the data folder. It may hold a password
     files_url: str = ""  # empty: in the data folder
     egress_refuse_private: bool = False
+    drain_seconds: float = 0.0
     actions_at_once_max: int = ACTIONS_RUNNING_MAX
     node_actions_at_once_max: int = NODE_ACTIONS_RUNNING_MAX
 
@@ -369,7 +370,7 @@ class GatewayHost:
 
     async def stop(self) -> None:
         if self._is_serving:
-            await self._gateway.shutdown()
+            await self._gateway.shutdown(self._config.drain_seconds)
         self._core_link.close()
         self._executors.close()
         self._slow_executors.close()

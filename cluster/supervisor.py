@@ -116,10 +116,13 @@ class Supervisor:
             if role not in self._actors:
                 continue
             try:
-                await asyncio.wait_for(self._actors[role].stop(), _STOP_SECONDS_MAX)
+                await asyncio.wait_for(self._actors[role].stop(), self._stop_seconds_max(role))
             except Exception as failure:  # it is ended by pid below
                 _logger.warning("%s did not stop: %r", role, failure)
         self._data.clear_running()
+
+    def _stop_seconds_max(self, role: str) -> float:
+        return _STOP_SECONDS_MAX + (self._settings.drain_seconds if role == "gateway" else 0.0)
 
     def end(self) -> None:
         """By pid, for whatever Ray leaves."""
@@ -224,6 +227,7 @@ class Supervisor:
             site_origin=settings.site_origin_in_use,
             redact_errors=settings.redact_errors,
             egress_refuse_private=settings.egress_refuse_private,
+            drain_seconds=settings.drain_seconds,
             actions_at_once_max=settings.actions_at_once_max,
             node_actions_at_once_max=settings.node_actions_at_once_max,
             log_url=settings.log_url,

@@ -17,6 +17,7 @@ from gateway.routes.data import DataRoutes
 from gateway.routes.deploy import deploy_routes
 from gateway.routes.files import FileRoutes
 from gateway.routes.functions import function_routes, json_response
+from gateway.routes.health import health_routes
 from gateway.routes.inline_query import inline_query_routes
 from gateway.routes.logs import log_routes
 from gateway.routes.metrics import metrics_routes
@@ -51,6 +52,7 @@ def build_app(core: GatewayCore, blobs: BlobStore | None = None) -> HotRoutes:
     app.config["MAX_CONTENT_LENGTH"] = max(HTTP_PUSH_BODY_BYTES_MAX, HTTP_ECHO_BODY_BYTES_MAX)
     app.config["BODY_TIMEOUT"] = HTTP_REQUEST_SECONDS_MAX
     app.config["RESPONSE_TIMEOUT"] = HTTP_REQUEST_SECONDS_MAX
+    app.register_blueprint(health_routes(core))
     app.register_blueprint(function_routes(core))
     app.register_blueprint(deploy_routes(core))
     app.register_blueprint(log_routes(core))

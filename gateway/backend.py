@@ -159,6 +159,10 @@ class Backend(Protocol):
     def covered_ts(self) -> int:
         """The ts up to which the invalidation stream has been delivered; results are served at it."""
 
+    @property
+    def has_executors(self) -> bool:
+        """Whether somebody is connected now who runs queries and mutations."""
+
     async def latest_ts(self) -> int:
         """The newest readable timestamp of the log, by asking it."""
 

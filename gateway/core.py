@@ -38,6 +38,7 @@ class GatewayCore:
         checkers = Checkers(self.authenticator, self.admin_keys)
         self.sync = SyncContext(backend, settings, self.runner, checkers, self.function_log, on_defect)
         self.responses: Counter[int] = Counter()  # of HTTP, by the first digit of their status
+        self.is_draining = False  # set once, when a stop begins
         self._timer: asyncio.TimerHandle | None = None
         backend.listen_to_jobs(self._job_ran)
 

@@ -104,8 +104,12 @@ class GatewayServer:
         if self._defect is not None:
             raise self._defect
 
-    async def shutdown(self) -> None:
-        """Close the ports and the sockets (clients reconnect by themselves), then return."""
+    async def shutdown(self, drain_seconds: float = 0.0) -> None:
+        """Announce it at /health/ready for `drain_seconds`, serving meanwhile; then close the ports and the
+        sockets (clients reconnect by themselves)."""
+        if self.core is not None:
+            self.core.is_draining = True
+        await asyncio.sleep(drain_seconds)
         self._stop_core()
         if self.core is not None:
             self.core.sync.close_all()

@@ -57,6 +57,7 @@ def test_without_variables_a_server_is_local_and_uses_every_core() -> None:
         ("TIDELOG_NODE_ACTIONS_AT_ONCE_MAX", "3", "node_actions_at_once_max", 3),
         ("APPLICATION_MAX_CONCURRENT_NODE_ACTIONS", "16", "node_actions_at_once_max", 16),
         ("TIDELOG_SILENCE_SECONDS_MAX", "2.5", "silence_seconds_max", 2.5),
+        ("TIDELOG_DRAIN_SECONDS", "5", "drain_seconds", 5.0),
         ("INSTANCE_NAME", "orca", "instance_name", "orca"),
         ("INSTANCE_SECRET", "00" * 32, "instance_secret", "00" * 32),
         ("CONVEX_CLOUD_ORIGIN", "https://api.example", "cloud_origin", "https://api.example"),

@@ -168,6 +168,7 @@ class FakeBackend:
     def __init__(self) -> None:
         self.published_ts = FIRST_TS
         self.covered_ts = FIRST_TS
+        self.has_executors, self.is_core_silent = True, False
         self.runs: Counter[str] = Counter()
         self.calls: list[FunctionCall] = []
         self.registered: dict[int, set[str]] = {}
@@ -215,6 +216,8 @@ class FakeBackend:
     # --- the port -----------------------------------------------------------------------------------
 
     async def latest_ts(self) -> int:
+        if self.is_core_silent:
+            await asyncio.Event().wait()
         return self.published_ts
 
     async def wait_covered(self, ts: int) -> None:
