@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import signal
 import sys
@@ -18,6 +17,7 @@ from cluster import backup_commands, log_commands, operator_commands
 from cluster.config import Settings
 from cluster.data_folder import Credentials, DataFolder, StartRefused
 from cluster.options import ConfigOption, DataOption, settings_of
+from cluster.process_log import log_to_stderr
 from cluster.processes import ProcessIdentity, end_processes, is_alive
 from cluster.stores import check_blob_store, open_log_store
 from cluster.supervisor import LogTaken, Supervisor
@@ -55,8 +55,8 @@ def dev(
     config: ConfigOption = None,
 ) -> None:
     """Start a server on a local Ray cluster of its own; stops cleanly on SIGINT or SIGTERM."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     settings = settings_of(config, data, port=port, site_port=site_port, host=host)
+    log_to_stderr("supervisor", settings.log_format, settings.log_level)
     try:
         asyncio.run(_serve(settings))
     except (StartRefused, FolderInUse, LogDamaged, BackendError) as refusal:

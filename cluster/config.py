@@ -14,7 +14,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     )
     silence_seconds_max: float = Field(15.0, gt=0, validation_alias="TIDELOG_SILENCE_SECONDS_MAX")
     drain_seconds: float = Field(0.0, ge=0, le=600, validation_alias="TIDELOG_DRAIN_SECONDS")
+    log_format: Literal["text", "json"] = Field("text", validation_alias="TIDELOG_LOG_FORMAT")
+    log_level: Literal["debug", "info", "warning", "error"] | None = Field(
+        None, validation_alias="TIDELOG_LOG_LEVEL"
+    )
     instance_name: str | None = Field(None, validation_alias="INSTANCE_NAME")
     instance_secret: str | None = Field(None, validation_alias="INSTANCE_SECRET", repr=False)
     cloud_origin: str | None = Field(None, validation_alias="CONVEX_CLOUD_ORIGIN")

@@ -24,6 +24,7 @@ from actors.executor_settings import ExecutorSettings
 from actors.runtime import Actor, ConnectionLost, PushHandler
 from cluster.backend import ClusterBackend
 from cluster.data_folder import DataFolder, StartRefused
+from cluster.process_log import TEXT
 from cluster.status_actor import StatusActor
 from cluster.stores import open_blob_store, open_log_store
 from cluster.transport import ActorServer, SocketPeer, connect
@@ -61,6 +62,8 @@ class HostConfig:
     files_url: str = ""  # empty: in the data folder
     egress_refuse_private: bool = False
     drain_seconds: float = 0.0
+    log_format: str = TEXT
+    log_level: str | None = None  # None: what suits where it goes
     actions_at_once_max: int = ACTIONS_RUNNING_MAX
     node_actions_at_once_max: int = NODE_ACTIONS_RUNNING_MAX
 

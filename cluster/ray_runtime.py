@@ -25,13 +25,13 @@ from typing import Any
 
 from cluster.data_folder import DataFolder
 from cluster.hosts import Address, Host, HostConfig, Peers, make_host
+from cluster.process_log import log_to_file
 from cluster.processes import ProcessIdentity, end_processes, identify, processes_mentioning
 
 _OBJECT_STORE_BYTES = 80 << 20
 _THREAD_STACK_BYTES = 64 << 20  # JavaScript nests on it (labs: 256 KiB of JavaScript stack and more)
 _END_SECONDS = 3.0
 _GC_THRESHOLDS = (50_000, 20, 50)  # requests make little that lives; the default walks often
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class ActorProcess:
@@ -39,8 +39,8 @@ class ActorProcess:
 
     def __init__(self, config: HostConfig) -> None:
         self._config = config
-        path = Path(config.data_folder) / "logs" / f"{config.role}.log"
-        logging.basicConfig(filename=path, level=logging.INFO, format=_LOG_FORMAT, force=True)
+        logs = DataFolder(Path(config.data_folder)).logs
+        log_to_file(logs, config.role, config.log_format, config.log_level)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._host: Host | None = None
 

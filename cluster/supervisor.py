@@ -228,6 +228,8 @@ class Supervisor:
             redact_errors=settings.redact_errors,
             egress_refuse_private=settings.egress_refuse_private,
             drain_seconds=settings.drain_seconds,
+            log_format=settings.log_format,
+            log_level=settings.log_level,
             actions_at_once_max=settings.actions_at_once_max,
             node_actions_at_once_max=settings.node_actions_at_once_max,
             log_url=settings.log_url,

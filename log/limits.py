@@ -238,6 +238,10 @@ invariant(
     "a stuck session is ended and its lock taken before the server counts as away",
 )
 
+# The processes' own logs.
+PROCESS_LOG_BYTES_MAX = 16 * MIB
+PROCESS_LOG_FILES_MAX = 4
+
 # The scheduler (spec 03 4, 5.1).
 JOBS_RUNNING_MAX = 8
 JOBS_CANCELLED_PER_STEP = 1_000
