@@ -33,6 +33,7 @@ class FunctionCall:
     session_id: str | None = None  # with session_request: exactly once over reconnects (spec 01 1.8)
     session_request: int | None = None
     late_seconds: float | None = None  # of a scheduled job: how long after its time it began
+    trace_id: str = ""  # 32 hex digits of W3C Trace Context; "" = in no trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class HttpActionCall:
     identity: Identity
     identity_error: tuple[str, str] | None  # (code, text): its Authorization names nobody
     request_id: str
+    trace_id: str = ""
 
 
 class HttpPieces(Protocol):

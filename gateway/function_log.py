@@ -56,6 +56,7 @@ class Execution:
     path: str
     component: str
     request_id: str
+    trace_id: str
     caller: str
     identity_kind: str
     udf_type: str
@@ -109,6 +110,7 @@ class FunctionLog:
             path=call.path,
             component=call.component,
             request_id=call.request_id,
+            trace_id=call.trace_id,
             caller=call.caller,
             identity_kind=call.identity.kind,
             udf_type=outcome.udf_type or udf_type,
@@ -174,6 +176,7 @@ def completion_entry(execution: Execution, *, structured: bool) -> dict[str, Any
         "success": {"status": str(execution.http_status)} if execution.http_status is not None else None,
         "error": execution.error,
         "requestId": execution.request_id,
+        "traceId": execution.trace_id or None,  # ours; clients ignore what they do not know
         "executionId": str(uuid.UUID(bytes=execution.execution_seed, version=4)),
         "caller": execution.caller,
         "parentExecutionId": None,

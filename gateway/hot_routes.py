@@ -149,6 +149,7 @@ class HotRoutes:
             identity=identity,
             request_id=request.request_id,
             client_version=client.header,
+            trace_id=request.trace_id,
         )
 
     def _answer(

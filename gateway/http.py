@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.client_version import NOBODY, ClientVersion, parse_client_header
+from gateway.traceparent import trace_id_of
 from log import errors
 from log.limits import HTTP_FUNCTION_BODY_BYTES_MAX
 
@@ -53,6 +54,11 @@ class HttpRequest:
     @property
     def request_id(self) -> str:
         return self.header(b"convex-request-id") or os.urandom(8).hex()
+
+    @property
+    def trace_id(self) -> str:
+        header = self.headers.get(b"traceparent")
+        return "" if header is None else trace_id_of(header)
 
 
 async def read_body(receive: Receive, bytes_max: int = HTTP_FUNCTION_BODY_BYTES_MAX) -> bytes:

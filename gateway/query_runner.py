@@ -47,6 +47,7 @@ class _Run:
     client_version: str
     request_id: str
     share_key: Hashable
+    trace_id: str
     early: list[Waiter] = field(default_factory=list)
     subscribers: list[tuple[Identity, Holder, Waiter]] = field(default_factory=list)
 
@@ -189,7 +190,9 @@ class QueryRunner:
             self.cache_hits += 1
             return found
         self.cache_misses += 1
-        run = self._join(key, call.identity, ts, True, call.caller, call.client_version, call.request_id)
+        run = self._join(
+            key, call.identity, ts, True, call.caller, call.client_version, call.request_id, call.trace_id
+        )
         if run is None:
             raise errors.too_many_concurrent_queries()
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -210,6 +213,7 @@ class QueryRunner:
         caller: str,
         client_version: str,
         request_id: str | None,
+        trace_id: str = "",
     ) -> _Run | None:
         """The run in progress for this query at this ts, or a new one; None when too many wait."""
         share_key = (key, identity.is_admin, identity if expected_own else None, ts)
@@ -218,7 +222,7 @@ class QueryRunner:
             if len(self._queued) >= GATEWAY_QUERY_QUEUE_LENGTH_MAX:
                 return None
             request_id = request_id or os.urandom(8).hex()
-            run = _Run(key, identity, ts, caller, client_version, request_id, share_key)
+            run = _Run(key, identity, ts, caller, client_version, request_id, share_key, trace_id)
             self._shared[share_key] = run
             self._queued.append(run)
             self._start_runs()
@@ -247,6 +251,7 @@ class QueryRunner:
             request_id=run.request_id,
             caller=run.caller,
             client_version=run.client_version,
+            trace_id=run.trace_id,
         )
         self.runs_started += 1
         try:

@@ -132,6 +132,7 @@ def _function_call(asked: HttpRequest, called: HttpCall, identity: Identity) -> 
         component=called.component,
         request_id=asked.request_id,
         client_version=asked.client.header,
+        trace_id=asked.trace_id,
     )
 
 

@@ -97,6 +97,7 @@ class HttpActionRoutes:
             identity=identity,
             identity_error=identity_error,
             request_id=request.request_id,
+            trace_id=request.trace_id,
         )
 
     async def _identify(self, request: HttpRequest) -> tuple[Identity, tuple[str, str] | None]:
@@ -180,6 +181,7 @@ class HttpActionRoutes:
             identity=call.identity,
             request_id=call.request_id,
             caller="HttpEndpoint",
+            trace_id=call.trace_id,
         )
         told = replace(outcome, udf_type="HttpAction")
         self._core.function_log.add(called, told, "HttpAction", time.time(), http_status=status)

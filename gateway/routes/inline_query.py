@@ -37,6 +37,7 @@ def inline_query_routes(core: GatewayCore) -> Blueprint:
             request_id=asked.request_id,
             caller="Tester",
             client_version=asked.client.header,
+            trace_id=asked.trace_id,
         )
         outcome = await core.backend.run_inline(call, source, component_id)
         core.function_log.add(call, outcome, outcome.udf_type, time.time())
