@@ -15,7 +15,7 @@ import typer
 from actors.runtime import ConnectionLost
 from cluster import backup_commands, log_commands, operator_commands
 from cluster.config import Settings
-from cluster.data_folder import Credentials, DataFolder, StartRefused
+from cluster.data_folder import Credentials, DataFolder, StartRefused, check_sink_file
 from cluster.options import ConfigOption, DataOption, settings_of
 from cluster.process_log import log_to_stderr
 from cluster.processes import ProcessIdentity, end_processes, is_alive
@@ -81,6 +81,7 @@ async def _serve(settings: Settings) -> None:
     runtime.end_leftovers()
     _refuse_taken_ports(settings)
     check_blob_store(settings.files_url, folder.files)
+    check_sink_file(settings.sink_file)
     runtime.start(settings.executors)
     for number in (signal.SIGINT, signal.SIGTERM):  # AFTER Ray's start, which sets handlers of its own
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -184,7 +185,7 @@ async def _status_lines(actors: dict[str, Any], secret: bytes) -> list[str]:
 
 _SHOWN = (
     *("epoch", "seq", "published_ts", "lag_ms", "subscriptions"),
-    *("calls_run", "conflicts_met", "sockets_open", "live_queries"),
+    *("calls_run", "conflicts_met", "sockets_open", "live_queries", "executions_dropped"),
 )
 
 

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         None, validation_alias="TIDELOG_LOG_LEVEL"
     )
+    sink_file: str = Field("", validation_alias="TIDELOG_SINK_FILE")
+    sink_url: str = Field("", pattern=r"^(https?://.+)?$", validation_alias="TIDELOG_SINK_URL", repr=False)
     instance_name: str | None = Field(None, validation_alias="INSTANCE_NAME")
     instance_secret: str | None = Field(None, validation_alias="INSTANCE_SECRET", repr=False)
     cloud_origin: str | None = Field(None, validation_alias="CONVEX_CLOUD_ORIGIN")

@@ -178,6 +178,15 @@ class DataFolder:
             )
 
 
+def check_sink_file(path: str) -> None:
+    """Refuse a start whose executions could not be written where they should be."""
+    try:
+        if path:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError as failure:
+        raise StartRefused(f"TIDELOG_SINK_FILE cannot be written: {failure}.") from failure
+
+
 def _kept(path: Path, make: object) -> str:
     """The text in the file, written with `make()` when there is none."""
     if not path.exists():

@@ -24,7 +24,9 @@ class GatewayQuestions:
         if method == "why":
             return self._reasons(*arguments)
         if method == "status":
-            return self._gateway.core.facts() if self._gateway.core is not None else {}
+            core, dropped = self._gateway.core, self._gateway.executions_dropped
+            facts = core.facts() if core is not None else {}
+            return facts if dropped is None else {**facts, "executions_dropped": dropped}
         raise internal_server_error()
 
     def disconnected(self, client: Client) -> None:

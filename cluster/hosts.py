@@ -62,6 +62,8 @@ class HostConfig:
     files_url: str = ""  # empty: in the data folder
     egress_refuse_private: bool = False
     drain_seconds: float = 0.0
+    sink_file: str = ""  # absolute; empty: none
+    sink_url: str = field(default="", repr=False)  # empty: none. It may hold a key
     log_format: str = TEXT
     log_level: str | None = None  # None: what suits where it goes
     actions_at_once_max: int = ACTIONS_RUNNING_MAX
@@ -340,6 +342,8 @@ class GatewayHost:
             site_origin=config.site_origin,
             redact_errors=config.redact_errors,
             server_version=metadata.version("tidelog"),
+            sink_file=config.sink_file,
+            sink_url=config.sink_url,
         )
         self._gateway = GatewayServer(
             self._backend, settings, config.host, config.port, config.site_port, _blobs_of(config)

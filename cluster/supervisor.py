@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -228,6 +229,8 @@ class Supervisor:
             redact_errors=settings.redact_errors,
             egress_refuse_private=settings.egress_refuse_private,
             drain_seconds=settings.drain_seconds,
+            sink_file=os.path.abspath(settings.sink_file) if settings.sink_file else "",
+            sink_url=settings.sink_url,
             log_format=settings.log_format,
             log_level=settings.log_level,
             actions_at_once_max=settings.actions_at_once_max,

@@ -12,7 +12,7 @@ Promises of an implementation:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
@@ -218,3 +218,5 @@ class GatewaySettings:
     site_origin: str = "http://127.0.0.1:3211"
     redact_errors: bool = False
     server_version: str = "unknown"
+    sink_file: str = ""  # where executions are appended as JSON lines; "" = nowhere
+    sink_url: str = field(default="", repr=False)  # where they are posted; it may hold a key

@@ -17,6 +17,7 @@ from gateway.backend import Backend, GatewaySettings
 from gateway.core import GatewayCore
 from gateway.http import App
 from gateway.routes.http_actions import HttpActionRoutes
+from gateway.sink_delivery import LogSink, sinks_of
 from gateway.websocket_protocol import DirectWebSocket
 from log import errors
 from log.blob_store import BlobStore
@@ -72,6 +73,7 @@ class GatewayServer:
             raise
         self._servers: list[uvicorn.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._sinks: list[LogSink] = []
         self._defect: BaseException | None = None
         self.core: GatewayCore | None = None
 
@@ -83,10 +85,18 @@ class GatewayServer:
     def site_port(self) -> int | None:
         return None if self._site_listener is None else int(self._site_listener.getsockname()[1])
 
+    @property
+    def executions_dropped(self) -> int | None:
+        """Executions that sinks have given up; None where there are no sinks."""
+        return sum(sink.dropped for sink in self._sinks) if self._sinks else None
+
     async def start(self) -> None:
         """Return once both ports answer."""
         self.core = GatewayCore(self._backend, self._settings, self._stop_on_defect)
         self.core.start()
+        self._sinks = sinks_of(self.core.function_log, self._settings)
+        for sink in self._sinks:
+            sink.start()
         self._serve(build_app(self.core, self._blobs), self._listener)
         if self._site_listener is not None:
             self._serve(HttpActionRoutes(self.core), self._site_listener)
@@ -116,6 +126,7 @@ class GatewayServer:
         for server in self._servers:
             server.should_exit = True
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(sink.stop() for sink in self._sinks))
 
     def _stop_core(self) -> None:
         if self.core is not None:

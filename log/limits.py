@@ -238,6 +238,24 @@ invariant(
     "a stuck session is ended and its lock taken before the server counts as away",
 )
 
+# Sinks of the function log.
+SINK_QUEUE_ENTRIES_MAX = 10_000
+SINK_QUEUE_BYTES_MAX = 64 * MIB
+SINK_BATCH_ENTRIES_MAX = 500
+SINK_BATCH_BYTES_MAX = 1 * MIB
+SINK_BATCH_SECONDS = 1.0
+SINK_ANSWER_SECONDS_MAX = 10
+SINK_RETRY_SECONDS_FIRST = 0.5
+SINK_RETRY_SECONDS_MAX = 60
+SINK_FLUSH_SECONDS_MAX = 2
+SINK_FILE_BYTES_MAX = 64 * MIB
+SINK_FILES_MAX = 4
+
+invariant(
+    SINK_BATCH_ENTRIES_MAX < SINK_QUEUE_ENTRIES_MAX and SINK_BATCH_BYTES_MAX < SINK_QUEUE_BYTES_MAX,
+    "a batch is full before the queue is",
+)
+
 # The processes' own logs.
 PROCESS_LOG_BYTES_MAX = 16 * MIB
 PROCESS_LOG_FILES_MAX = 4

@@ -20,6 +20,7 @@ from cluster.config import (
     read_settings,
     variables_of,
 )
+from cluster.data_folder import StartRefused, check_sink_file
 from log.secrets import check_admin_key
 
 NAMES = [variable for name in Settings.model_fields for variable in variables_of(name)]
@@ -60,6 +61,8 @@ def test_without_variables_a_server_is_local_and_uses_every_core() -> None:
         ("TIDELOG_DRAIN_SECONDS", "5", "drain_seconds", 5.0),
         ("TIDELOG_LOG_FORMAT", "json", "log_format", "json"),
         ("TIDELOG_LOG_LEVEL", "debug", "log_level", "debug"),
+        ("TIDELOG_SINK_FILE", "/var/executions.jsonl", "sink_file", "/var/executions.jsonl"),
+        ("TIDELOG_SINK_URL", "https://logs.example/in", "sink_url", "https://logs.example/in"),
         ("INSTANCE_NAME", "orca", "instance_name", "orca"),
         ("INSTANCE_SECRET", "00" * 32, "instance_secret", "00" * 32),
         ("CONVEX_CLOUD_ORIGIN", "https://api.example", "cloud_origin", "https://api.example"),
@@ -137,7 +140,8 @@ def write(text: str, path: str = "tidelog.toml", mode: int = 0o600) -> Path:
 
 
 def test_each_key_of_the_file_sets_its_field() -> None:
-    values = Settings(instance_name="orca", instance_secret=SECRET, port=4000, redact_errors=True)
+    given = {"sink_url": "https://logs.example/in", "log_format": "json", "redact_errors": True}
+    values = Settings(instance_name="orca", instance_secret=SECRET, port=4000, **given)
     lines = [
         f"{name} = {json.dumps(value if isinstance(value, int | float) else str(value))}"
         for name, value in values.model_dump().items()
@@ -179,6 +183,7 @@ def test_a_named_file_is_read_instead_of_the_one_here_and_must_exist() -> None:
         ("port = true", "port"),
         ('redact_errors = "yes"', "redact_errors"),
         ('log_format = "yaml"', "log_format"),
+        ('sink_url = "logs.example"', "sink_url"),
         ("executors = 0", "executors"),
         ("silence_seconds_max = nan", "silence_seconds_max"),
         ("instance_name = 7", "instance_name"),
@@ -257,3 +262,10 @@ def test_commands_find_the_data_folder_that_the_file_names(tmp_path: Path) -> No
     assert str(tmp_path / "kept") in CliRunner().invoke(app, ["status"]).output
     elsewhere = CliRunner().invoke(app, ["status"], env={"TIDELOG_DATA": "elsewhere"}).output
     assert str(tmp_path / "elsewhere") in elsewhere
+
+
+def test_a_sink_that_cannot_be_written_refuses_the_start(tmp_path: Path) -> None:
+    with pytest.raises(StartRefused, match="TIDELOG_SINK_FILE"):
+        check_sink_file(str(tmp_path / "nowhere" / "executions.jsonl"))
+    check_sink_file(str(tmp_path / "executions.jsonl"))
+    check_sink_file("")

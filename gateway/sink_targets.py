@@ -1,0 +1,103 @@
+"""Where executions go: a file of JSON lines, or an address that takes JSON arrays.
+
+A target takes one batch at a time and says what became of it. Encoding and writing happen on a thread: a
+batch of long log lines must not hold up calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from gateway import http_client
+from gateway.function_log import Execution, completion_entry
+from gateway.log_sinks import Verdict, verdict_of
+from gateway.provider_answers import FetchFailed
+from log.limits import SINK_FILE_BYTES_MAX, SINK_FILES_MAX
+from log.secrets import derive
+
+SIGNATURE_HEADER = "X-Tidelog-Signature"
+SIGNATURE_PURPOSE = "log-sink"
+
+
+class Target(Protocol):
+    """One place that executions are delivered to; `name` is for the server's own log."""
+
+    name: str
+
+    async def deliver(self, batch: Sequence[Execution]) -> tuple[Verdict, str]:
+        """What became of the batch, and why it was not delivered."""
+
+
+class FileTarget:
+    """One object a line, appended. At a size the file becomes `<name>.1`, the older the higher."""
+
+    def __init__(
+        self, path: Path, bytes_max: int = SINK_FILE_BYTES_MAX, files_max: int = SINK_FILES_MAX
+    ) -> None:
+        self.name = f"file {path}"
+        self._path, self._bytes_max, self._files_max = path, bytes_max, files_max
+
+    async def deliver(self, batch: Sequence[Execution]) -> tuple[Verdict, str]:
+        try:
+            await asyncio.to_thread(self._write, batch)
+        except OSError as failure:
+            return Verdict.FAILED, str(failure)
+        return Verdict.DELIVERED, ""
+
+    def _write(self, batch: Sequence[Execution]) -> None:
+        lines = b"".join(orjson.dumps(entry_of(execution)) + b"\n" for execution in batch)
+        size_bytes = self._path.stat().st_size if self._path.exists() else 0
+        if size_bytes and size_bytes + len(lines) > self._bytes_max:
+            self._rotate()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab", buffering=0) as file:
+            whole_bytes = file.seek(0, os.SEEK_END)
+            try:
+                if file.write(lines) != len(lines):
+                    raise OSError("the disk took a part of it only")
+            except OSError:
+                file.truncate(whole_bytes)  # the batch is written again, and a half line is no line
+                raise
+
+    def _rotate(self) -> None:
+        for number in range(self._files_max - 2, 0, -1):
+            older = self._numbered(number)
+            if older.exists():
+                older.replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+class WebhookTarget:
+    """One POST a batch, signed, so that the receiver can tell that it comes from this deployment."""
+
+    def __init__(self, url: str, instance_secret: bytes) -> None:
+        self.name = "webhook"  # without its address, which may hold a key
+        self._url, self._key = url, derive(instance_secret, SIGNATURE_PURPOSE)
+
+    async def deliver(self, batch: Sequence[Execution]) -> tuple[Verdict, str]:
+        body, signature = await asyncio.to_thread(self._signed, batch)
+        headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
+        answered = await http_client.post(self._url, body, headers)
+        if isinstance(answered, FetchFailed):
+            return Verdict.FAILED, answered.why
+        return verdict_of(answered), f"it answered with status {answered}"
+
+    def _signed(self, batch: Sequence[Execution]) -> tuple[bytes, str]:
+        body = orjson.dumps([entry_of(execution) for execution in batch])
+        return body, f"sha256={hmac.new(self._key, body, hashlib.sha256).hexdigest()}"
+
+
+def entry_of(execution: Execution) -> dict[str, object]:
+    """As `npx convex logs --jsonl` shows it."""
+    return completion_entry(execution, structured=True)
