@@ -31,7 +31,7 @@ CONFORMANCE_APP = ROOT / "tests" / "conformance" / "app"
 NPM = ROOT / "tests" / "npm" / "node_modules"
 LAST_ROLE = "slow-executor"
 READY_SECONDS_MAX = 180
-_TIDELOG = Path(sys.executable).with_name("tidelog")
+TIDELOG = Path(sys.executable).with_name("tidelog")
 
 
 def needs_npm() -> None:
@@ -63,14 +63,20 @@ class RunningServer:
         self._process: subprocess.Popen[str] | None = None
         self._admin_key: str | None = None
         self.output = folder / "server.out"
+        self.work_folder: Path | None = None  # where it is started; None: here
+        self.options = ["--data", str(self.data.path)]
+        self.options += ["--port", str(self.port), "--site-port", str(self.site_port)]
 
     def start(self) -> None:
-        command = [str(_TIDELOG), "dev", "--data", str(self.data.path)]
-        command += ["--port", str(self.port), "--site-port", str(self.site_port)]
         environment = {**os.environ, "TIDELOG_EXECUTORS": "2"}
         with self.output.open("w") as output:
             self._process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=environment, text=True
+                [str(TIDELOG), "dev", *self.options],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=self.work_folder,
+                text=True,
             )
         deadline = time.monotonic() + READY_SECONDS_MAX
         # It is ready before the last process is there: tests that count processes want them all.
@@ -150,7 +156,7 @@ class RunningServer:
     def admin_key(self) -> str:
         """Asked for once: starting the command takes as long as some of the tests."""
         if self._admin_key is None:
-            command = [str(_TIDELOG), "admin-key", "--data", str(self.data.path)]
+            command = [str(TIDELOG), "admin-key", "--data", str(self.data.path)]
             printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             self._admin_key = printed.split("\n")[-2]
         return self._admin_key
