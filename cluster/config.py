@@ -130,9 +130,9 @@ def cache_folder() -> Path:
 def _read_file(named: Path | None) -> TomlSource | None:
     """A named file must be there; the one of the current folder need not."""
     path = named or CONFIG_FILE_DEFAULT
-    if named is None and not path.exists():
-        return None
     try:
+        if named is None and not path.exists():
+            return None
         mode = path.stat().st_mode
         source = TomlSource(Settings, toml_file=path)
     except (OSError, UnicodeDecodeError) as failure:

@@ -77,7 +77,7 @@ def test_an_app_whose_log_is_in_postgres_and_whose_files_are_in_s3_comes_back_fr
 
 _CORE = """
 import sys
-from cluster.hosts import HostConfig
+from cluster.host_config import HostConfig
 from cluster.ray_runtime import ActorProcess
 from log.errors import BackendError
 folder, log_url = sys.argv[1:]

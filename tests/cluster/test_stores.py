@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.data_folder import StartRefused
-from cluster.hosts import HostConfig
+from cluster.host_config import HostConfig
 from cluster.stores import open_log_store
 from log.sqlite_store import SqliteStore
 

@@ -16,8 +16,6 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from gateway import log_sinks
 from gateway.backend import FunctionCall, FunctionOutcome, GatewaySettings
@@ -36,6 +34,7 @@ from log.limits import (
 )
 
 from ..support.fake_backend import SETTINGS, FakeBackend
+from ..support.log_receiver import Receiver
 
 PATIENCE_SECONDS = 20
 SECRET = b"k" * 32
@@ -199,49 +198,6 @@ def files_of_at_most(size_bytes: int) -> Any:
 
 
 # --- addresses ----------------------------------------------------------------------------------------
-
-
-class Receiver:
-    """A real server that answers with the statuses it is given, then with 204."""
-
-    def __init__(self, *statuses: int) -> None:
-        self._statuses = list(statuses)
-        self.posts: list[tuple[dict[str, str], bytes]] = []
-        self.came = asyncio.Event()
-        self.answers = asyncio.Event()
-        self.answers.set()
-        app = web.Application()
-        app.router.add_post("/in", self._take)
-        self._server = TestServer(app)
-
-    async def __aenter__(self) -> Receiver:
-        await self._server.start_server()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.answers.set()
-        await self._server.close()
-
-    @property
-    def url(self) -> str:
-        return str(self._server.make_url("/in"))
-
-    @property
-    def taken(self) -> list[list[str]]:
-        return [[entry["requestId"] for entry in orjson.loads(body)] for _, body in self.posts]
-
-    async def wait_posts(self, count: int) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(self.posts) < count:
-                self.came.clear()
-                await self.came.wait()
-
-    async def _take(self, request: web.Request) -> web.Response:
-        self.posts.append((dict(request.headers), await request.read()))
-        self.came.set()
-        await self.answers.wait()
-        status = self._statuses.pop(0) if self._statuses else 204
-        return web.Response(status=status, headers={"location": "/in"} if status == 307 else {})
 
 
 @pytest.fixture

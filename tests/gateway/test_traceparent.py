@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from gateway.app import build_app
+from gateway.backend import FunctionOutcome, HttpActionAnswer, HttpActionCall
 from gateway.core import GatewayCore
 from gateway.function_log import completion_entry
 from gateway.traceparent import trace_id_of
@@ -85,6 +86,20 @@ def test_the_trace_of_a_request_is_that_of_the_call_and_of_its_log_entry(address
             completion_entry(execution, structured=True) for execution in core.function_log.after(0)[0]
         ]
         assert [entry["traceId"] for entry in entries] == [TRACE, None, None]
+
+    run(scenario)
+
+
+def test_an_http_action_is_in_the_trace_of_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(backend: FakeBackend, core: GatewayCore, client: httpx.AsyncClient) -> None:
+        outcome = FunctionOutcome(None, None, b"[]", 1)
+
+        async def run_http_action(call: HttpActionCall) -> HttpActionAnswer:
+            return HttpActionAnswer(200, (), b"hey", outcome)
+
+        monkeypatch.setattr(backend, "run_http_action", run_http_action)
+        assert (await client.get("/http/hook", headers={"traceparent": VALID})).text == "hey"
+        assert [each.trace_id for each in core.function_log.after(0)[0]] == [TRACE]
 
     run(scenario)
 
