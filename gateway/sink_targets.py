@@ -80,15 +80,16 @@ class WebhookTarget:
     """One POST a batch, signed, so that the receiver can tell that it comes from this deployment."""
 
     def __init__(self, url: str, instance_secret: bytes) -> None:
+        from gateway import http_client  # with libraries that most gateways never need
+
         self.name = "webhook"  # without its address, which may hold a key
+        self._post = http_client.post
         self._url, self._key = url, derive(instance_secret, SIGNATURE_PURPOSE)
 
     async def deliver(self, batch: Sequence[Execution]) -> tuple[Verdict, str]:
-        from gateway import http_client  # with libraries that most gateways never need
-
         body, signature = await asyncio.to_thread(self._signed, batch)
         headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
-        answered = await http_client.post(self._url, body, headers)
+        answered = await self._post(self._url, body, headers)
         if isinstance(answered, int):
             return verdict_of(answered), f"it answered with status {answered}"
         return Verdict.FAILED, answered.why

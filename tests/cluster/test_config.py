@@ -260,6 +260,10 @@ def test_commands_find_the_data_folder_that_the_file_names(tmp_path: Path) -> No
     key = CliRunner().invoke(app, ["admin-key"]).output.strip()
     assert check_admin_key(bytes.fromhex(SECRET), "orca", key)
     assert str(tmp_path / "kept") in CliRunner().invoke(app, ["status"]).output
+    other = write("data_folder = 'other'", "other.toml")
+    assert str(tmp_path / "other") in CliRunner().invoke(app, ["status", "--config", str(other)]).output
+    named = CliRunner().invoke(app, ["status"], env={"TIDELOG_CONFIG": str(other)}).output
+    assert str(tmp_path / "other") in named
     elsewhere = CliRunner().invoke(app, ["status"], env={"TIDELOG_DATA": "elsewhere"}).output
     assert str(tmp_path / "elsewhere") in elsewhere
 
