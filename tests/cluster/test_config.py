@@ -21,7 +21,7 @@ from cluster.config import (
     variables_of,
 )
 from cluster.data_folder import StartRefused, check_sink_file
-from log.secrets import check_admin_key
+from log.secrets import read_admin_key
 
 NAMES = [variable for name in Settings.model_fields for variable in variables_of(name)]
 SECRET = "5a" * 32
@@ -258,7 +258,7 @@ def test_every_command_reads_the_file_and_says_without_a_traceback_what_is_wrong
 def test_commands_find_the_data_folder_that_the_file_names(tmp_path: Path) -> None:
     write(f'data_folder = "kept"\ninstance_name = "orca"\ninstance_secret = "{SECRET}"')
     key = CliRunner().invoke(app, ["admin-key"]).output.strip()
-    assert check_admin_key(bytes.fromhex(SECRET), "orca", key)
+    assert read_admin_key(bytes.fromhex(SECRET), "orca", key) is not None
     assert str(tmp_path / "kept") in CliRunner().invoke(app, ["status"]).output
     other = write("data_folder = 'other'", "other.toml")
     assert str(tmp_path / "other") in CliRunner().invoke(app, ["status", "--config", str(other)]).output
