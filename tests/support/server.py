@@ -15,8 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -215,11 +216,18 @@ class RunningServer:
             text=True,
         )
 
-    def node(self, script: Path, *arguments: str, seconds_max: float = 120) -> list[Any]:
-        """Run a client script; its lines that begin with `> ` are JSON observations."""
+    def node(
+        self,
+        script: Path,
+        *arguments: str,
+        seconds_max: float = 120,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> list[Any]:
+        """Run a client script, with `more` in its environment; its lines that begin with `> ` are JSON
+        observations."""
         done = subprocess.run(
             ["node", str(script), self.url, *arguments],
-            env=self.environment(),
+            env={**self.environment(), **more},
             capture_output=True,
             text=True,
             timeout=seconds_max,
