@@ -6,11 +6,11 @@ from typing import cast
 
 import orjson
 from quart import Quart, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, HTTPException
 
 from gateway.core import GatewayCore
 from gateway.hot_routes import HotRoutes
-from gateway.http import App, HttpRequest
+from gateway.http import App, HttpRequest, Receive, Scope, Send, answer
 from gateway.identity import READER_OPERATIONS, require_admin
 from gateway.routes.app_metrics import app_metrics_routes
 from gateway.routes.data import DataRoutes
@@ -48,6 +48,14 @@ _UNBUILT = {
 
 def build_app(core: GatewayCore, blobs: BlobStore | None = None) -> HotRoutes:
     """The ASGI application of the API port; without a store of blobs it knows no files."""
+    rest = _refusing_bad_hosts(cast(App, ordinary_routes(core)))
+    if blobs is not None:
+        rest = FileRoutes(core, blobs, DataRoutes(core, blobs, rest))
+    return HotRoutes(core, rest)
+
+
+def ordinary_routes(core: GatewayCore) -> Quart:
+    """Everything that is neither hot nor of any size."""
     app = Quart("gateway")
     app.config["MAX_CONTENT_LENGTH"] = max(HTTP_PUSH_BODY_BYTES_MAX, HTTP_ECHO_BODY_BYTES_MAX)
     app.config["BODY_TIMEOUT"] = HTTP_REQUEST_SECONDS_MAX
@@ -62,10 +70,19 @@ def build_app(core: GatewayCore, blobs: BlobStore | None = None) -> HotRoutes:
     _add_probes(app, core)
     _add_unbuilt(app)
     _add_error_answers(app)
-    rest = cast(App, app)
-    if blobs is not None:
-        rest = FileRoutes(core, blobs, DataRoutes(core, blobs, rest))
-    return HotRoutes(core, rest)
+    return app
+
+
+def _refusing_bad_hosts(app: App) -> App:
+    """Quart reads the Host header before it can refuse anything: one that names no host ends here."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except BadHost:
+            await answer(send, 400, b"", [])
+
+    return serve
 
 
 def _add_probes(app: Quart, core: GatewayCore) -> None:

@@ -59,6 +59,14 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
     return parsed
 
 
+def encode_object(fields: Mapping[str, Any]) -> bytes:
+    """What came as JSON, as JSON again: it may be nested deeper than anything may that is passed on."""
+    try:
+        return orjson.dumps(fields)
+    except orjson.JSONEncodeError as failure:
+        raise errors.bad_json_body(f"The request body cannot be passed on: {failure}") from None
+
+
 def parse_call(fields: Mapping[str, Any], client: ClientVersion) -> HttpCall:
     """`{path, args, format?, componentPath?}` as it came in a body or in a batch."""
     path, component = fields.get("path"), fields.get("componentPath")

@@ -28,7 +28,7 @@ def delete_tables(
 ) -> dict[str, Any]:
     """Those of `tableNames` that there are; a table that the schema declares stays."""
     names = body.get("tableNames")
-    if not isinstance(names, list):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise bad_json_body("`tableNames` is a list of names")
     enter_component_of_id(transaction, body.get("componentId") or "")
     catalog = transaction.catalog

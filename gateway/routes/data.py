@@ -25,7 +25,7 @@ from gateway import http
 from gateway.blob_transfer import receive_blob, send_pieces
 from gateway.core import GatewayCore
 from gateway.http import Headers, HttpRequest, Receive, Scope, Send
-from gateway.http_calls import parse_json_object
+from gateway.http_calls import encode_object, parse_json_object
 from gateway.identity import require_admin
 from log import errors
 from log.blob_store import BlobMissing, BlobStore
@@ -156,7 +156,7 @@ class DataRoutes:
     # --- the backend --------------------------------------------------------------------------------
 
     async def _operate(self, name: str, fields: dict[str, Any], asked: _Asked) -> Any:
-        return orjson.loads(await self._core.backend.admin(name, orjson.dumps(fields), asked.identity))
+        return orjson.loads(await self._core.backend.admin(name, encode_object(fields), asked.identity))
 
 
 class _Asked:

@@ -15,7 +15,7 @@ from quart import Blueprint, Response, request
 from gateway.compression import decompress
 from gateway.core import GatewayCore
 from gateway.http import HttpRequest
-from gateway.http_calls import parse_json_object
+from gateway.http_calls import encode_object, parse_json_object
 from gateway.identity import require_admin
 from gateway.routes.functions import json_response
 from log import errors
@@ -59,7 +59,7 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
     def add_admin_operation(path: str, operation: str, writes: str) -> None:
         async def handle() -> Response:
             fields, identity = await read_admin_body(core, writes)
-            return json_response(await core.backend.admin(operation, orjson.dumps(fields), identity))
+            return json_response(await core.backend.admin(operation, encode_object(fields), identity))
 
         routes.add_url_rule(path, endpoint=path.replace("/", "_"), view_func=handle, methods=["POST"])
 
@@ -79,7 +79,7 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
     @routes.post("/cancel_job")
     async def cancel_job() -> Response:
         fields, identity = await read_admin_body(core, _DATA)
-        await core.backend.admin("cancel_job", orjson.dumps(fields), identity)
+        await core.backend.admin("cancel_job", encode_object(fields), identity)
         return Response(b"")
 
     def add_stepwise_operation(path: str, operation: str) -> None:
@@ -87,7 +87,7 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
 
         async def handle() -> Response:
             fields, identity = await read_admin_body(core, _DATA)
-            body, is_done = orjson.dumps(fields), False
+            body, is_done = encode_object(fields), False
             while not is_done:
                 is_done = orjson.loads(await core.backend.admin(operation, body, identity))["isDone"]
             return Response(b"")
@@ -129,7 +129,7 @@ async def _wait_for_schema(core: GatewayCore, fields: dict[str, Any], identity: 
     if not isinstance(timeout_ms, int | float):
         timeout_ms = SCHEMA_POLL_MS_MAX
     deadline = time.monotonic() + min(max(timeout_ms, 0), SCHEMA_POLL_MS_MAX) / 1000
-    body = orjson.dumps(fields)
+    body = encode_object(fields)
     while True:
         covered_ts = core.runner.covered_ts
         state = await core.backend.admin("wait_for_schema", body, identity)

@@ -29,6 +29,7 @@ from ..support.fake_backend import SETTINGS, FakeBackend
 
 KEY = issue_admin_key(SETTINGS.instance_secret, SETTINGS.instance_name, 1)
 ADMIN_HEADERS = {"Authorization": f"Convex {KEY}"}
+JSON = {"Content-Type": "application/json"}
 NPM = {"Convex-Client": "npm-1.48.0"}
 PROVIDERS_PATH = "_system/frontend/listAuthProviders.js:default"
 
@@ -267,6 +268,28 @@ def test_the_probes_answer_their_exact_texts() -> None:
         assert (await site.http.get("/api/check_admin_key")).status_code == 403
         bad = await site.http.get("/api/check_admin_key", headers={"Authorization": "Convex test-instance|x"})
         assert (bad.status_code, bad.json()["code"]) == (401, "BadAdminKey")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", ["/api/get_config_hashes", "/api/cancel_job", "/api/cancel_all_jobs"])
+def test_a_body_nested_too_deeply_to_be_passed_on_is_refused(path: str) -> None:
+    async def scenario(site: Site) -> None:
+        body = b'{"a":' * 400 + b"1" + b"}" * 400
+        answer = await site.http.post(path, content=body, headers={**ADMIN_HEADERS, **JSON})
+        assert (answer.status_code, answer.json()["code"]) == (400, "BadJsonBody")
+        assert not site.backend.admin_calls
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("host", ["x" * 300, "a..b", "é" * 100])
+def test_a_host_that_is_none_is_a_refusal_without_a_body(host: str) -> None:
+    async def scenario(site: Site) -> None:
+        headers = {"host": host.encode()}
+        answer = await site.http.get("/instance_name", headers=headers)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.content) in ((400, b""), (200, b"test-instance"))
+        assert (await site.http.get("/version", headers=headers)).text == "1.2.3"  # type: ignore[arg-type]
 
     run(scenario)
 

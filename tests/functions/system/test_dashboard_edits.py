@@ -152,6 +152,13 @@ def test_tables_are_deleted_unless_the_schema_declares_them(deployment: Deployme
     assert deployment.operate("table_shapes")["t"] == {"type": "Unknown"}
 
 
+def test_tables_are_named_by_texts(deployment: Deployment) -> None:
+    for names in (None, "t", [None], [{"a": []}]):
+        with pytest.raises(BackendError) as raised:
+            deployment.operate("delete_tables", {"tableNames": names})
+        assert raised.value.code == "BadJsonBody"
+
+
 def test_a_component_that_nobody_mounts_is_deleted_with_all_it_owns(deployment: Deployment) -> None:
     def fill(transaction: Any) -> None:
         for path in ("a", "a/b", "c"):
