@@ -5,7 +5,6 @@ The gateway knows which query and which commit, the core what an index id is cal
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -13,15 +12,12 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from actors.runtime import ConnectionLost
-from cluster.data_folder import DataFolder
+from cluster.data_folder import DataFolder, StartRefused
 from cluster.options import ConfigOption, DataOption, settings_of
-from cluster.transport import SocketPeer, connect
+from cluster.running_server import ask
 from functions.path import parse_function_path
 from log.keys import decode_items
 from log.value_forms import display
-
-_ANSWER_SECONDS_MAX = 5
 
 
 def why(
@@ -33,38 +29,19 @@ def why(
     """Say which commits made live queries run again."""
     settings = settings_of(config, data)
     folder = DataFolder(settings.data_folder)
-    actors: Any = folder.read_running().get("actors", {})
-    if not actors:
-        typer.echo(f"No server runs on {folder.path}.", err=True)
-        raise typer.Exit(1)
     secret = folder.credentials(settings).instance_secret
     path = parse_function_path(query).canonical if query is not None else None
     try:
-        lines = asyncio.run(_lines(actors, secret, path, count))
-    except (ConnectionLost, TimeoutError):
-        typer.echo("The server does not answer; look at `tidelog status`.", err=True)
+        reasons = ask(folder, secret, "gateway", "why", path)[-count:]
+        index_ids = sorted({reason[5] for reason in reasons if reason[5] is not None})
+        names = ask(folder, secret, "core", "index_names", index_ids)
+    except StartRefused as refusal:
+        typer.echo(str(refusal), err=True)
         raise typer.Exit(1) from None
+    name_of = dict(zip(index_ids, names, strict=True))
+    lines = [reason_line(reason, name_of.get(reason[5])) for reason in reasons]
     for line in lines or ["No live query ran again since the gateway started."]:
         typer.echo(line)
-
-
-async def _lines(actors: dict[str, Any], secret: bytes, path: str | None, count: int) -> list[str]:
-    gateway = await _connect(actors["gateway"], secret)
-    core = await _connect(actors["core"], secret)
-    try:
-        reasons = (await asyncio.wait_for(gateway.call("why", path), _ANSWER_SECONDS_MAX))[-count:]
-        index_ids = sorted({reason[5] for reason in reasons if reason[5] is not None})
-        names = await asyncio.wait_for(core.call("index_names", index_ids), _ANSWER_SECONDS_MAX)
-    finally:
-        gateway.close()
-        core.close()
-    name_of = dict(zip(index_ids, names, strict=True))
-    return [reason_line(reason, name_of.get(reason[5])) for reason in reasons]
-
-
-async def _connect(known: dict[str, Any], secret: bytes) -> SocketPeer:
-    host, port = known["address"]
-    return await connect(host, port, secret, lambda *_: None, lambda: None)
 
 
 def reason_line(reason: Sequence[Any], index_name: str | None) -> str:

@@ -17,7 +17,7 @@ from log.values import INT64_MAX, INT64_MIN, Operand
 
 Expression = Callable[[dict[str, Any]], Operand]
 
-_COMPARISONS: dict[str, Callable[[int], bool]] = {
+COMPARISONS: dict[str, Callable[[int], bool]] = {
     "$eq": lambda order: order == 0,
     "$neq": lambda order: order != 0,
     "$lt": lambda order: order < 0,
@@ -25,6 +25,7 @@ _COMPARISONS: dict[str, Callable[[int], bool]] = {
     "$gt": lambda order: order > 0,
     "$gte": lambda order: order >= 0,
 }
+"""Whether a comparison holds, by how its left side compares with its right one."""
 _ARITHMETIC = {"$add": "add", "$sub": "subtract", "$mul": "multiply", "$div": "divide", "$mod": "mod"}
 
 
@@ -63,7 +64,7 @@ def _parse_junction(operator: str, parts: list[Expression]) -> Expression:
 
 
 def _parse_binary(operator: str, left: Expression, right: Expression) -> Expression:
-    holds = _COMPARISONS.get(operator)
+    holds = COMPARISONS.get(operator)
     if holds is not None:
         return lambda document: holds(values.compare(left(document), right(document)))
     verb = _ARITHMETIC.get(operator)

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from functions.filter import COMPARISONS
 from log import values
 from log.errors import bad_request, not_supported_yet
 from log.ids import InvalidId, decode_id
@@ -24,14 +25,6 @@ from log.values import UNDEFINED, Operand, compare
 Document = dict[str, Any]
 Predicate = Callable[[Document], bool]
 
-_COMPARISONS: dict[str, Callable[[int], bool]] = {
-    "eq": lambda order: order == 0,
-    "neq": lambda order: order != 0,
-    "lt": lambda order: order < 0,
-    "lte": lambda order: order <= 0,
-    "gt": lambda order: order > 0,
-    "gte": lambda order: order >= 0,
-}
 _TYPES: dict[type, str] = {
     type(None): "null",
     bool: "boolean",
@@ -73,7 +66,7 @@ def _parse_clause(clause: dict[str, Any]) -> Predicate:
             raise _bad_filters(f"the value of {operator} is a list")
         operands, is_any = [values.decode_operand(each) for each in listed], operator == "anyOf"
         return lambda document: _is_among(field_at(document, path), operands) is is_any
-    accepts = _COMPARISONS.get(str(operator))
+    accepts = COMPARISONS.get(f"${operator}")
     if accepts is None:
         raise _bad_filters(f"{operator!r} is no operator")
     operand = values.decode_operand(clause["value"]) if "value" in clause else UNDEFINED
