@@ -19,14 +19,11 @@ Messages (method: arguments -> answer):
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from actors.action_files import Transactions
 from actors.action_jobs import begin_action, end_action
@@ -42,36 +39,20 @@ from actors.http_actions import HttpActions
 from actors.import_worker import ImportJob
 from actors.job_runs import run_job
 from actors.node_actions import NodeActions
-from actors.node_analysis import NodeAnalysis
 from actors.node_reader import NodeReader
 from actors.runtime import Client, Peer
+from actors.system_calls import SystemCalls, check_may_write
 from actors.transactor import Transactor
 from actors.transfer_worker import TransferWorker
-from functions.call_checks import component_not_found_text
-from functions.invocation import RunOutcome
 from functions.isolate import Engine
-from functions.outcome import JsError
 from functions.pages import CursorCodec
 from functions.path import FunctionPath, parse_function_path
-from functions.syscalls import Observed
 from functions.system.inline_query import given_query
-from functions.system.operation import (
-    SystemContext,
-    enter_asked_component,
-    enter_component_of_id,
-)
-from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
+from functions.system.operation import enter_component_of_id
 from functions.transaction import Transaction
-from log import limits, values
-from log.errors import (
-    BackendError,
-    ErrorKind,
-    internal_server_error,
-    not_supported_yet,
-    operation_not_permitted,
-)
+from log import limits
+from log.errors import internal_server_error
 from log.invariant import invariant
-from log.record import CallTrace
 
 
 class Executor:
@@ -85,10 +66,11 @@ class Executor:
         executors: ExecutorPool | None = None,
     ) -> None:
         self._engine, self._settings, self._now_ns = engine, settings, now_ns
-        self._codec = CursorCodec(settings.instance_secret)
         self._runner = runner_of(engine, settings)
         self._reader = NodeReader(limits.SEARCH_ROWS_PER_STEP)
         self._transactor = Transactor(self._reader, now_ns)
+        codec = CursorCodec(settings.instance_secret)
+        self._system = SystemCalls(engine, settings, codec, self._transactor, self._begin_reading, now_ns)
         self._has_core = asyncio.Event()
         self._actions = self._make_actions(executors) if executors is not None else None
         self._http_actions = HttpActions(self._actions) if self._actions is not None else None
@@ -127,7 +109,7 @@ class Executor:
         def begin() -> Awaitable[Attempt]:
             return self._begin_reading(None)
 
-        return Transactions(begin, self._transact_for_action, self._reader.searching)
+        return Transactions(begin, self._system.transact_for_action, self._reader.searching)
 
     def _make_workers(self) -> tuple[TransferWorker, ...]:
         """Of a slow executor that has the server's blobs."""
@@ -207,7 +189,7 @@ class Executor:
             end_action(transaction, job_id, call.request_id, ended.outcome)
             return b""
 
-        await self._transact_for_action("_system/end_action", end)
+        await self._system.transact_for_action("_system/end_action", end)
         return [call.path, outcome_fields(ended, time.perf_counter() - started)]
 
     def disconnected(self, client: Client) -> None:
@@ -229,16 +211,22 @@ class Executor:
             "node_pids": self._actions.node_pids if self._actions is not None else [],
         }
 
+    async def _operate(self, name: str, body: bytes) -> bytes:
+        answer = await self._system.operate(name, body)
+        for worker in self._workers:
+            worker.wake()
+        return answer
+
     # --- calls --------------------------------------------------------------------------------------
 
     async def _run(self, call: RunCall, ts: int | None) -> Ended | None:
         self.calls_run += 1
         path = parse_function_path(call.path)
         if path.is_system:
-            return await self._run_system(call, path, ts)
+            return await self._system.run(call, path, ts)
         udf_type = call.udf_type or self._type_of(call.component, path)
         if udf_type != "Query":
-            _check_may_write(call, udf_type)
+            check_may_write(call, udf_type)
         if udf_type == "Mutation":
             return await self._run_mutation(call, path)
         if udf_type == "Action":
@@ -302,124 +290,3 @@ class Executor:
             await reader.wait_published(ts)
         snapshot = reader.snapshot(reader.published_ts if ts is None else ts)
         return self._transactor.begin(snapshot, is_read_only=True)
-
-    # --- system functions ---------------------------------------------------------------------------
-
-    async def _run_system(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
-        """A refusal is a result as any other: it has a ts, and what was read for it, and may be held."""
-        function = SYSTEM_FUNCTIONS.get(path.canonical)
-        transaction = (await self._begin_reading(ts)).transaction
-        has_component = transaction.catalog_of(call.component) is not None
-        if function is None or not has_component or not call.identity.is_admin:
-            return _system_ended(transaction, None, JsError(_system_refusal(call, path)))
-        arguments = values.loads(call.args)
-        args = arguments[0] if isinstance(arguments, list) and arguments else {}
-
-        def run(transaction: Transaction, context: SystemContext) -> bytes:
-            enter_asked_component(transaction, call.component, args)
-            return values.dumps(function.run(transaction, args, context))
-
-        if function.udf_type == "Mutation":
-            _check_may_write(call, function.udf_type)
-            return await self._run_system_mutation(call, path, run)
-        try:
-            return _system_ended(transaction, run(transaction, self._system_context()), None)
-        except BackendError as refusal:
-            return _system_ended(transaction, None, _system_failure(refusal))
-
-    async def _run_system_mutation(
-        self, call: RunCall, path: FunctionPath, run: Callable[[Transaction, SystemContext], bytes]
-    ) -> Ended:
-        value, error, ts = None, None, 0
-        try:
-            value, ts = await self._transact(path.canonical, call.call_id, run)
-        except BackendError as refusal:
-            error = _system_failure(refusal)
-        return Ended(RunOutcome(value, error, "Mutation", observed=Observed()), ts)
-
-    async def _operate(self, name: str, body: bytes) -> bytes:
-        """An HTTP operation: prepared once, then applied in a transaction, again after a conflict."""
-        operation = OPERATIONS.get(name)
-        if operation is None:
-            raise not_supported_yet(f"The operation {name}")
-        tree = orjson.loads(body)
-        prepared: Any = None
-        if operation.prepare is not None:
-            attempt = await self._begin_reading(None)
-            prepared = operation.prepare(attempt.transaction, tree, self._system_context())
-
-        def run(transaction: Transaction, context: SystemContext) -> bytes:
-            return orjson.dumps(operation.run(transaction, tree, prepared, context))
-
-        answer, _ts = await self._transact(f"_system/{name}", os.urandom(16), run)
-        for worker in self._workers:
-            worker.wake()
-        return answer
-
-    async def _transact(
-        self, source: str, call_id: bytes, run: Callable[[Transaction, SystemContext], bytes]
-    ) -> tuple[bytes, int]:
-        """Run system code until it commits; returns its answer and the ts it belongs to."""
-
-        def work(attempt: Attempt) -> Done[bytes]:
-            transaction, clock = attempt.transaction, attempt.clock
-            answer = run(transaction, self._system_context())
-            if not transaction.has_writes:
-                return Done(answer)
-            trace = CallTrace(
-                path=source,
-                identity="system",
-                seed=attempt.seed,
-                now_ms=clock.now_ms,
-                creation_ms=clock.creation_ms,
-            )
-            return Done(answer, trace)
-
-        return await self._transactor.transact(source, call_id, limits.SYSTEM_ATTEMPTS_MAX, work)
-
-    async def _transact_for_action(self, source: str, work: Callable[[Transaction], bytes]) -> bytes:
-        answer, _ts = await self._transact(
-            source, os.urandom(16), lambda transaction, _context: work(transaction)
-        )
-        return answer
-
-    def _system_context(self) -> SystemContext:
-        settings = self._settings
-        return SystemContext(
-            engine=self._engine,
-            instance_name=settings.instance_name,
-            cloud_origin=settings.cloud_origin,
-            site_origin=settings.site_origin,
-            now_ns=self._now_ns(),
-            random_bytes=os.urandom,
-            codec=self._codec,
-            node=NodeAnalysis(),
-            files=files_of(settings),
-        )
-
-
-def _check_may_write(call: RunCall, udf_type: str) -> None:
-    if not call.identity.may_write:
-        raise operation_not_permitted(f"RunInternal{udf_type}s")
-
-
-def _system_refusal(call: RunCall, path: FunctionPath) -> str:
-    """Why a system function is not run. Who is no admin is told the same whether it exists or not."""
-    if call.component and call.identity.is_admin:
-        return component_not_found_text(call.component) + "\n"
-    return f"Could not find public function for '{path.display}'.\n"
-
-
-def _system_failure(refusal: BackendError) -> JsError:
-    """What the caller did wrong, as the failure of a function; anything else is raised."""
-    if refusal.kind is not ErrorKind.BAD_REQUEST:
-        raise refusal
-    if refusal.data is not None:
-        return JsError(f"Uncaught ConvexError: {refusal.message}\n", values.dumps(refusal.data))
-    return JsError(f"Uncaught Error: {refusal.message}\n")
-
-
-def _system_ended(transaction: Transaction, value: bytes | None, error: JsError | None) -> Ended:
-    observed = Observed(identity=error is not None)
-    outcome = RunOutcome(value, error, "Query", observed=observed)
-    return Ended(outcome, transaction.begin_ts, transaction.reads.encode())

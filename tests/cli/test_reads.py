@@ -12,6 +12,7 @@ import pytest
 
 from ..support.app_calls import call
 from ..support.server import RunningServer
+from ..support.transfer_site import zipped
 
 RETRYING_SECONDS = 25
 """The CLI repeats what answers 404 or 5xx for about 31 seconds (spec 02 1)."""
@@ -198,10 +199,9 @@ def test_the_dashboard_command_says_what_is_configured(server: RunningServer, ap
 
 def test_what_is_not_built_fails_at_once_and_by_name(server: RunningServer, app: Path) -> None:
     started = time.monotonic()
-    lines = app / "lines.jsonl"
-    lines.write_text("{}")
-    asked = ("--table", "t", "--component", "c", str(lines))
-    imported = server.cli(app, "import", *asked, seconds_max=RETRYING_SECONDS)
+    old_export = app / "old.zip"
+    old_export.write_bytes(zipped(t__generated_schema=b'"string"', t__documents=b"{}"))
+    imported = server.cli(app, "import", "-y", str(old_export), seconds_max=RETRYING_SECONDS)
     assert imported.returncode == 1 and "not supported by this Tidelog version" in imported.stdout
     assert time.monotonic() - started < RETRYING_SECONDS
     unknown = httpx.get(f"{server.url}/api/nosuch/thing", headers={"convex-client": "npm-cli-1.48.0"})

@@ -46,6 +46,11 @@ def test_the_clients_call_node_actions(server: RunningServer) -> None:
         assert failed["isConvexError"] and failed["data"] == {"code": "NOPE", "n": "5n"}
 
 
+def test_a_node_action_searches_vectors(server: RunningServer) -> None:
+    found: Any = call(server, "action", "tools:nearest", {"at": [0.25, 0.5, 0.75]})
+    assert found["isOwn"] and found["score"] == pytest.approx(1.0)
+
+
 def test_log_lines_are_those_of_node(server: RunningServer) -> None:
     answer = httpx.post(
         f"{server.url}/api/action", json={"path": "tools:hashes", "args": {"text": "t"}, "format": "json"}

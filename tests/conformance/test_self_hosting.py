@@ -28,7 +28,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self._changes = {
-            "/opt/tidelog/server": str(ROOT),
+            "/srv/tidelog/server": str(ROOT),
             "/var/lib": str(folder),
             "/etc/tidelog": str(folder / "etc"),
             "https://app.example.com": f"http://127.0.0.1:{self.port}",

@@ -81,6 +81,20 @@ export const hangs = action({
   },
 });
 
+/** What it finds of a point it has just had written: the newest commit counts. */
+export const nearest = action({
+  args: { at: v.array(v.float64()) },
+  handler: async (ctx, { at }): Promise<any> => {
+    const id = await ctx.runMutation(api.points.add, { at, kind: "noded" });
+    const [own] = await ctx.vectorSearch("points", "by_at", {
+      vector: at,
+      limit: 1,
+      filter: (q) => q.eq("kind", "noded"),
+    });
+    return { isOwn: own._id === id, score: own._score };
+  },
+});
+
 export const counted = action({
   args: { name: v.string() },
   handler: async (ctx, { name }): Promise<number> => ctx.runMutation(api.messages.increment, { name }),

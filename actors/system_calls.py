@@ -1,0 +1,166 @@
+"""Runs what an operator asks: `_system/...` functions and operations of CLI and dashboard (design D13).
+
+They are Python over a transaction and wait for nothing but its commit. What is slow about an operation is
+prepared before, once, however often its transaction must be run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+
+from actors.calls import Ended, RunCall
+from actors.chain import Attempt, Done
+from actors.executor_settings import ExecutorSettings, files_of
+from actors.node_analysis import NodeAnalysis
+from actors.transactor import Transactor
+from functions.call_checks import component_not_found_text
+from functions.invocation import RunOutcome
+from functions.isolate import Engine
+from functions.outcome import JsError
+from functions.pages import CursorCodec
+from functions.path import FunctionPath
+from functions.syscalls import Observed
+from functions.system.operation import SystemContext, enter_asked_component
+from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
+from functions.transaction import Transaction
+from log import limits, values
+from log.errors import BackendError, ErrorKind, not_supported_yet, operation_not_permitted
+from log.record import CallTrace
+
+
+class SystemCalls:
+    """Of one executor. `begin_reading` gives a snapshot at a ts, or the newest (None)."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: ExecutorSettings,
+        codec: CursorCodec,
+        transactor: Transactor,
+        begin_reading: Callable[[int | None], Awaitable[Attempt]],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._engine, self._settings, self._codec = engine, settings, codec
+        self._transactor, self._begin_reading, self._now_ns = transactor, begin_reading, now_ns
+
+    async def run(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
+        """A refusal is a result as any other: it has a ts, and what was read for it, and may be held."""
+        function = SYSTEM_FUNCTIONS.get(path.canonical)
+        transaction = (await self._begin_reading(ts)).transaction
+        has_component = transaction.catalog_of(call.component) is not None
+        if function is None or not has_component or not call.identity.is_admin:
+            return _ended(transaction, None, JsError(_refusal(call, path)))
+        arguments = values.loads(call.args)
+        args = arguments[0] if isinstance(arguments, list) and arguments else {}
+
+        def run(transaction: Transaction, context: SystemContext) -> bytes:
+            enter_asked_component(transaction, call.component, args)
+            return values.dumps(function.run(transaction, args, context))
+
+        if function.udf_type == "Mutation":
+            check_may_write(call, function.udf_type)
+            return await self._run_mutation(call, path, run)
+        try:
+            return _ended(transaction, run(transaction, self._context()), None)
+        except BackendError as refusal:
+            return _ended(transaction, None, _failure(refusal))
+
+    async def _run_mutation(
+        self, call: RunCall, path: FunctionPath, run: Callable[[Transaction, SystemContext], bytes]
+    ) -> Ended:
+        value, error, ts = None, None, 0
+        try:
+            value, ts = await self.transact(path.canonical, call.call_id, run)
+        except BackendError as refusal:
+            error = _failure(refusal)
+        return Ended(RunOutcome(value, error, "Mutation", observed=Observed()), ts)
+
+    async def operate(self, name: str, body: bytes) -> bytes:
+        """An HTTP operation: prepared once, then applied in a transaction, again after a conflict."""
+        operation = OPERATIONS.get(name)
+        if operation is None:
+            raise not_supported_yet(f"The operation {name}")
+        tree = orjson.loads(body)
+        prepared: Any = None
+        if operation.prepare is not None:
+            attempt = await self._begin_reading(None)
+            prepared = operation.prepare(attempt.transaction, tree, self._context())
+
+        def run(transaction: Transaction, context: SystemContext) -> bytes:
+            return orjson.dumps(operation.run(transaction, tree, prepared, context))
+
+        answer, _ts = await self.transact(f"_system/{name}", os.urandom(16), run)
+        return answer
+
+    async def transact(
+        self, source: str, call_id: bytes, run: Callable[[Transaction, SystemContext], bytes]
+    ) -> tuple[bytes, int]:
+        """Run system code until it commits; returns its answer and the ts it belongs to."""
+
+        def work(attempt: Attempt) -> Done[bytes]:
+            transaction, clock = attempt.transaction, attempt.clock
+            answer = run(transaction, self._context())
+            if not transaction.has_writes:
+                return Done(answer)
+            trace = CallTrace(
+                path=source,
+                identity="system",
+                seed=attempt.seed,
+                now_ms=clock.now_ms,
+                creation_ms=clock.creation_ms,
+            )
+            return Done(answer, trace)
+
+        return await self._transactor.transact(source, call_id, limits.SYSTEM_ATTEMPTS_MAX, work)
+
+    async def transact_for_action(self, source: str, work: Callable[[Transaction], bytes]) -> bytes:
+        answer, _ts = await self.transact(
+            source, os.urandom(16), lambda transaction, _context: work(transaction)
+        )
+        return answer
+
+    def _context(self) -> SystemContext:
+        settings = self._settings
+        return SystemContext(
+            engine=self._engine,
+            instance_name=settings.instance_name,
+            cloud_origin=settings.cloud_origin,
+            site_origin=settings.site_origin,
+            now_ns=self._now_ns(),
+            random_bytes=os.urandom,
+            codec=self._codec,
+            node=NodeAnalysis(),
+            files=files_of(settings),
+        )
+
+
+def check_may_write(call: RunCall, udf_type: str) -> None:
+    """Refuse a call that writes to whoever came with a read-only key."""
+    if not call.identity.may_write:
+        raise operation_not_permitted(f"RunInternal{udf_type}s")
+
+
+def _refusal(call: RunCall, path: FunctionPath) -> str:
+    """Why a system function is not run. Who is no admin is told the same whether it exists or not."""
+    if call.component and call.identity.is_admin:
+        return component_not_found_text(call.component) + "\n"
+    return f"Could not find public function for '{path.display}'.\n"
+
+
+def _failure(refusal: BackendError) -> JsError:
+    """What the caller did wrong, as the failure of a function; anything else is raised."""
+    if refusal.kind is not ErrorKind.BAD_REQUEST:
+        raise refusal
+    if refusal.data is not None:
+        return JsError(f"Uncaught ConvexError: {refusal.message}\n", values.dumps(refusal.data))
+    return JsError(f"Uncaught Error: {refusal.message}\n")
+
+
+def _ended(transaction: Transaction, value: bytes | None, error: JsError | None) -> Ended:
+    observed = Observed(identity=error is not None)
+    outcome = RunOutcome(value, error, "Query", observed=observed)
+    return Ended(outcome, transaction.begin_ts, transaction.reads.encode())
