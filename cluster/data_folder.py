@@ -17,13 +17,15 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import orjson
 
-from cluster.config import Settings
 from log.folders import sync_folder
 from log.secrets import INSTANCE_SECRET_BYTES, new_instance_secret
+
+if TYPE_CHECKING:  # actors' processes need no settings, whose library is large
+    from cluster.config import Settings
 
 FORMAT_VERSION = 1
 FREE_BYTES_MIN = 1 << 30

@@ -1,11 +1,16 @@
-"""What a process is told when it is started: the settings and credentials that concern it."""
+"""What a process is told: first the settings and credentials that concern it, then where everybody is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cluster.process_log import TEXT
 from log.limits import ACTIONS_RUNNING_MAX, NODE_ACTIONS_RUNNING_MAX
+
+SLOW_EXECUTOR = "slow-executor"
+
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +38,22 @@ class HostConfig:
     log_level: str | None = None  # None: what suits where it goes
     actions_at_once_max: int = ACTIONS_RUNNING_MAX
     node_actions_at_once_max: int = NODE_ACTIONS_RUNNING_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Where everyone is."""
+
+    core: Address
+    executors: dict[str, Address]
+    slow_executors: dict[str, Address] = field(default_factory=dict)
+
+
+class Host(Protocol):
+    """One process's part of a deployment."""
+
+    async def start(self) -> Address: ...
+
+    async def set_peers(self, peers: Peers) -> None: ...
+
+    async def stop(self) -> None: ...

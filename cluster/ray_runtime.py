@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.data_folder import DataFolder
-from cluster.host_config import HostConfig
-from cluster.hosts import Address, Host, Peers, make_host
+from cluster.host_config import Address, Host, HostConfig, Peers
+from cluster.hosts import make_host
 from cluster.process_log import log_to_file
 from cluster.processes import ProcessIdentity, end_processes, identify, processes_mentioning
 

@@ -6,6 +6,8 @@ import os
 from typing import Any
 
 from actors.runtime import Actor, Client
+from cluster.host_config import Address, HostConfig
+from cluster.links import stop_process
 from cluster.processes import memory_bytes
 from cluster.transport import ActorServer
 
@@ -38,3 +40,11 @@ class StatusActor:
 
     def disconnected(self, client: Client) -> None:
         self._actor.disconnected(client)
+
+
+async def serve(actor: Actor, config: HostConfig) -> tuple[ActorServer, Address]:
+    """Let others ask the actor; returns where."""
+    status = StatusActor(actor, config.role)
+    server = ActorServer(status, config.instance_secret, stop_process)
+    status.server = server
+    return server, await server.start(config.host if config.host != "0.0.0.0" else "127.0.0.1")

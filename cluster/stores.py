@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.data_folder import ARCHIVE_FOLDER, StartRefused
+from cluster.data_folder import ARCHIVE_FOLDER, DataFolder, StartRefused
+from cluster.host_config import HostConfig
 from log.archive_folder import ArchiveFolder
 from log.archived_log import ArchivedLog, ArchivedStore
 from log.blob_store import BlobReads, BlobStore, LocalBlobReads, LocalBlobStore
@@ -108,3 +109,8 @@ def _object_store(files_url: str, spool_folder: Path) -> ObjectBlobStore:
         return open_object_store(files_url, spool_folder)
     except BadObjectStoreUrl as fault:
         raise StartRefused(f"TIDELOG_FILES cannot be used: {fault}.") from fault
+
+
+def blobs_of(config: HostConfig) -> BlobStore:
+    """The store of the server that a process is part of."""
+    return open_blob_store(config.files_url, DataFolder(Path(config.data_folder)).files)

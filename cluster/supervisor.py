@@ -18,8 +18,7 @@ from typing import Any, Protocol
 from actors.runtime import ConnectionLost
 from cluster.config import Settings, cache_folder
 from cluster.data_folder import Credentials, DataFolder
-from cluster.host_config import HostConfig
-from cluster.hosts import SLOW_EXECUTOR, Address, Peers
+from cluster.host_config import SLOW_EXECUTOR, Address, HostConfig, Peers
 from cluster.processes import ProcessIdentity, end_processes, is_alive, wait_ended
 from cluster.transport import SocketPeer, connect
 

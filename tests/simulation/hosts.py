@@ -1,6 +1,7 @@
 """What each simulated process hosts: the real core, executors and gateways, over simulated connections.
 
-Built as cluster/hosts.py builds them, with its `Link`; what differs is the ground they stand on.
+Built as cluster/core_host.py and its neighbours build them, with their `Link`; what differs is the ground
+they stand on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from actors.executor import Executor
 from actors.executor_settings import ExecutorSettings
 from actors.runtime import Actor
 from cluster.backend import ClusterBackend
-from cluster.hosts import Link
+from cluster.links import Link
 from functions.isolate import Engine
 from gateway.backend import GatewaySettings
 from gateway.client_version import parse_path_version
@@ -103,7 +104,7 @@ class GatewayHost:
         self.core = GatewayCore(self.backend, settings, stop)
 
     async def set_peers(self, core: Server, executors: dict[str, Server]) -> None:
-        """As cluster/hosts.py does it: clients are let in when everybody was reached, or was not in time."""
+        """As cluster/gateway_host.py does it: clients are let in when all were reached or out of reach."""
         for name in executors.keys() - self._links.keys():
             self._links[name] = self._executor_link(name)
         pointing = [self._links[name].point_to(server.address) for name, server in executors.items()]

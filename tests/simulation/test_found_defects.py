@@ -13,7 +13,7 @@ from actors.calls import RunCall, wire_call
 from actors.executor import Executor
 from actors.executor_settings import ExecutorSettings
 from actors.runtime import Peer
-from cluster import hosts
+from cluster import links
 from cluster.backend import ClusterBackend
 from functions.isolate import Engine
 
@@ -100,8 +100,8 @@ def test_a_link_that_was_pointed_elsewhere_does_not_stay_with_the_old_address(
         async def on_up(peer: Any) -> None:
             up_at.append(opened[peer])
 
-        monkeypatch.setattr(hosts, "connect", connect)
-        link = hosts.Link(b"", lambda *_: None, on_up)
+        monkeypatch.setattr(links, "connect", connect)
+        link = links.Link(b"", lambda *_: None, on_up)
         pointing = []
         for name in ("old", "new"):
             pointing.append(asyncio.create_task(link.point_to((name, 1))))
@@ -131,8 +131,8 @@ def test_a_link_whose_connection_is_lost_while_it_is_being_greeted_connects_agai
                 peer.is_open = False
                 link._lost()  # as the transport says it: nobody else will ask for a new connection
 
-        monkeypatch.setattr(hosts, "connect", connect)
-        link = hosts.Link(b"", lambda *_: None, on_up)
+        monkeypatch.setattr(links, "connect", connect)
+        link = links.Link(b"", lambda *_: None, on_up)
         await link.point_to(("somewhere", 1))
         assert len(greeted) == 2 and greeted[1].is_open
         link.close()

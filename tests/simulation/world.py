@@ -22,7 +22,7 @@ from unittest import mock
 
 import actors.core
 import actors.node_reader
-import cluster.hosts
+import cluster.links
 from actors.core import Core
 from actors.runtime import Pauses
 from functions.catalog import Catalog, load_catalog
@@ -159,9 +159,9 @@ class World:
                 (actors.node_reader, "ViewReader", lambda folder, _max: MemoryViewReader(self.views[folder])),
                 (actors.node_reader, "_POLL_SECONDS", _POLL_SECONDS),
                 (actors.node_reader, "load_catalog", self._catalog),
-                (cluster.hosts, "_RECONNECT_SECONDS", _RECONNECT_SECONDS),
-                (cluster.hosts, "connect", self.network.connect),
-                (cluster.hosts, "stop_process", self._stop_running),
+                (cluster.links, "_RECONNECT_SECONDS", _RECONNECT_SECONDS),
+                (cluster.links, "connect", self.network.connect),
+                (cluster.links, "stop_process", self._stop_running),
             ):
                 stack.enter_context(mock.patch.object(place, name, replacement))
             quiet = logging.getLogger().manager.disable
