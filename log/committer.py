@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from log import limits
 from log.chains import settle
@@ -71,11 +70,6 @@ class Stale:
 
 
 Decision = Admitted | AlreadyCommitted | Conflict | TooOld | Stale
-
-
-def has_place(decision: Decision) -> TypeGuard[Admitted | AlreadyCommitted]:
-    """Whether this very run is in the log, now or since before."""
-    return isinstance(decision, Admitted) or (isinstance(decision, AlreadyCommitted) and decision.is_same_run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +175,7 @@ class Committer:
             else:
                 decision = Admitted(self._admit(request, places, now_ns))
             decisions.append(decision)
-            if has_place(decision):
+            if isinstance(decision, Admitted):
                 places.append(decision.ts)
                 # Whoever follows found its tables and indexes in the catalog as it was before.
                 catalog_changed |= self._writes_catalog(request.body)

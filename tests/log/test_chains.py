@@ -131,6 +131,24 @@ def test_who_read_what_a_refused_one_wrote_is_stale_and_who_did_not_is_admitted(
     assert last.body.begin_ts == first.ts
 
 
+def test_a_call_that_another_run_had_made_before_is_told_so_and_has_written_nothing_to_be_read() -> None:
+    committer = make_committer()
+    first = chain_on(committer, (reads_of(), write_to(b"a")))[0]
+    before = committer.propose(first, 20 * SECOND_NS)
+    assert isinstance(before, Admitted)
+    again, *others = chain_on(
+        committer,
+        (reads_of(), write_to(b"b")),
+        (reads_of(b"b"), write_to(b"c")),
+        (reads_of(b"d"), write_to(b"d")),
+    )
+    other_run = replace(again.body, trace=CallTrace(path="m.js:f", seed=b"another"))
+    repeated = CommitRequest(again.reads, other_run, other_run.encode())
+    decisions = committer.propose_chain([repeated, *others], 20 * SECOND_NS)
+    assert decisions[0] == AlreadyCommitted(before.ts, is_same_run=False)
+    assert [type(decision) for decision in decisions[1:]] == [Stale, Admitted]
+
+
 def test_what_is_barred_is_refused_with_all_that_follows_from_it() -> None:
     committer = make_committer()
     link = (reads_of(b"a"), write_to(b"a"))
