@@ -52,7 +52,11 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "tests/actors/test_checkpoints.py",
     ),
     "actors/view_changes.py": ("tests/actors/test_index_view.py",),
-    "actors/view_reader.py": ("tests/actors/test_view_work.py", "tests/actors/test_index_view.py"),
+    "actors/view_reader.py": (
+        "tests/actors/test_view_work.py",
+        "tests/actors/test_index_view.py",
+        "tests/actors/test_changed_keys.py",
+    ),
 }
 
 
