@@ -108,6 +108,9 @@ class RayRuntime:
             RAY_USAGE_STATS_ENABLED="0",
             RAY_worker_niceness="0",
             RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+            # One node alone: its address is 127.0.0.1, and then every port of Ray is on loopback only. Else
+            # Ray listens on all interfaces (measured), and turns `_node_ip_address` of 127.0.0.1 away.
+            RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
         )
         import ray
 

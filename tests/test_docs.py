@@ -181,6 +181,23 @@ def test_every_check_of_the_runtime_is_shown_by_tests_that_exist_or_says_why_not
         assert not [f"{path}::{name}" for path, name in guards if not defines(ROOT / path, name)]
 
 
+def test_every_claim_of_security_is_shown_by_a_test_that_exists() -> None:
+    text = read("security.md")
+    tables = text.split("| Claim | Shown by |\n|---|---|\n")[1:]
+    rows = [row for table in tables for row in table.split("\n\n")[0].splitlines()]
+    guards = [re.fullmatch(r"\| .+ \| `(tests/[\w/]+\.py)::(test_\w+)` \|", row) for row in rows]
+    assert len(rows) > 20 and all(guards), [row for row, guard in zip(rows, guards, strict=True) if not guard]
+    named = [guard.groups() for guard in guards if guard]
+    assert len(set(named)) == len(named)
+    assert not [f"{path}::{name}" for path, name in named if name not in functions_of(ROOT / path)]
+
+
+def functions_of(path: Path) -> set[str]:
+    """Names of the functions and methods that a file defines, none when it does not exist."""
+    tree = ast.parse(path.read_text() if path.exists() else "")
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
 def defines(path: Path, name: str) -> bool:
     return path.exists() and re.search(rf"^\s*(async )?def {name}\(", path.read_text(), re.M) is not None
 

@@ -53,14 +53,14 @@ def verify(server: RunningServer, *options: str) -> subprocess.CompletedProcess[
 
 def is_gone(server: RunningServer) -> bool:
     """No process names the server's data folder or the session folder of its Ray."""
-    return not list(_processes_of(server))
+    return not list(processes_of(server))
 
 
 def end_what_is_left(server: RunningServer) -> None:
     """After a test, however it ended."""
-    end_processes(_processes_of(server), term_seconds=_END_SECONDS)
+    end_processes(processes_of(server), term_seconds=_END_SECONDS)
 
 
-def _processes_of(server: RunningServer) -> Iterator[ProcessIdentity]:
+def processes_of(server: RunningServer) -> Iterator[ProcessIdentity]:
     session = RayRuntime(server.data.path).session_folder
     return processes_mentioning(str(server.data.path), str(session))
