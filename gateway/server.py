@@ -16,12 +16,13 @@ from gateway.app import build_app
 from gateway.backend import Backend, GatewaySettings
 from gateway.core import GatewayCore
 from gateway.http import App
+from gateway.http_protocol import BoundedHttp
 from gateway.routes.http_actions import HttpActionRoutes
 from gateway.sink_delivery import LogSink, sinks_of
 from gateway.websocket_protocol import DirectWebSocket
 from log import errors
 from log.blob_store import BlobStore
-from log.limits import SOCKET_MESSAGE_BYTES_MAX
+from log.limits import GATEWAY_HEARTBEAT_SECONDS, SOCKET_MESSAGE_BYTES_MAX
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class GatewayServer:
         self._tasks: list[asyncio.Task[None]] = []
         self._sinks: list[LogSink] = []
         self._defect: BaseException | None = None
+        self._watching: asyncio.TimerHandle | None = None
         self.core: GatewayCore | None = None
 
     @property
@@ -105,6 +107,7 @@ class GatewayServer:
             for task in ended:
                 task.result()
             await asyncio.sleep(0.005)
+        self._watch_connections()
 
     async def serve(self) -> None:
         """Serve until `shutdown` or a defect."""
@@ -129,13 +132,28 @@ class GatewayServer:
         await asyncio.gather(*(sink.stop() for sink in self._sinks))
 
     def _stop_core(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
         if self.core is not None:
             self.core.stop()
+
+    def look_at_connections(self, now: float) -> None:
+        """Close those whose clients are late with a request, at the loop's time `now`."""
+        for server in self._servers:
+            for connection in list(server.server_state.connections):
+                if isinstance(connection, BoundedHttp):
+                    connection.look(now)
+
+    def _watch_connections(self) -> None:
+        """Now and then: one timer for all connections."""
+        loop = asyncio.get_running_loop()
+        self.look_at_connections(loop.time())
+        self._watching = loop.call_later(GATEWAY_HEARTBEAT_SECONDS, self._watch_connections)
 
     def _serve(self, app: App, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
-            http="httptools",
+            http=BoundedHttp,
             ws=DirectWebSocket,
             loop="none",
             lifespan="off",

@@ -51,7 +51,7 @@ HOMES = {
     "yarl": {"actors/fetch.py"},  # addresses as aiohttp takes them unchanged
     "werkzeug": {"gateway/app.py"},
     "websockets": {"gateway/websocket_protocol.py"},
-    "uvicorn": {"gateway/server.py", "gateway/websocket_protocol.py"},
+    "uvicorn": {"gateway/http_protocol.py", "gateway/server.py", "gateway/websocket_protocol.py"},
     "quart": {"gateway/app.py", "gateway/routes/"},
     "httptools": set(),  # uvicorn's, chosen by name
 }
