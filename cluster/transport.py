@@ -4,7 +4,8 @@ Frame: 4 bytes length, then msgpack `[kind, ...]`:
     [0, id, method, arguments] call      [1, id, value] answer      [2, id, kind, code, message, data] refusal
     [3, event, arguments] push           [4, method, arguments] send
 Frames written in one turn of the loop leave in one write. A connection begins with a handshake in which
-each side proves the secret by an HMAC over both nonces; nothing is parsed before.
+each side proves the secret by an HMAC over both nonces; nothing is parsed before, and who takes too long for
+it is closed.
 
 A lost connection fails every open call with ConnectionLost: the outcome is unknown (design D3).
 """
@@ -50,6 +51,7 @@ class _Framed(asyncio.Protocol):
         self._own_nonce = os.urandom(_NONCE_BYTES)
         self._peer_nonce = b""
         self._is_proven = False
+        self._late: asyncio.TimerHandle | None = None
         self.frames_in = 0
         self.frames_out = 0
         self.proven: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -60,6 +62,8 @@ class _Framed(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._transport.set_write_buffer_limits(high=limits.FRAME_BYTES_MAX)
         self._transport.write(_MAGIC + self._own_nonce)
+        loop = asyncio.get_running_loop()
+        self._late = loop.call_later(limits.HANDSHAKE_SECONDS_MAX, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self._inbox += data
@@ -70,6 +74,8 @@ class _Framed(asyncio.Protocol):
             (length,) = _LENGTH.unpack_from(inbox, position)
             end = position + _LENGTH.size + length
             if len(inbox) < end:
+                if length > limits.FRAME_BYTES_MAX:
+                    self._refuse()  # nobody of ours writes such a frame: do not collect it
                 break
             frame = bytes(memoryview(inbox)[position + _LENGTH.size : end])
             position = end
@@ -80,6 +86,7 @@ class _Framed(asyncio.Protocol):
 
     def connection_lost(self, failure: Exception | None) -> None:
         self._transport = None
+        self._in_time()
         if not self.proven.done():
             self.proven.set_exception(ConnectionLost("the peer closed during the handshake"))
             self.proven.exception()  # retrieved: whoever waits still gets it
@@ -135,6 +142,7 @@ class _Framed(asyncio.Protocol):
             return self._refuse()
         del inbox[:_PROOF_BYTES]
         self._is_proven = True
+        self._in_time()
         self.proven.set_result(None)
         return True
 
@@ -143,6 +151,10 @@ class _Framed(asyncio.Protocol):
         client_nonce, server_nonce = reversed(nonces) if self._is_server else nonces
         side = b"server" if of_server else b"client"
         return hmac.new(self._key, side + client_nonce + server_nonce, hashlib.sha256).digest()
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
 
     def _refuse(self) -> bool:
         if self._transport is not None:

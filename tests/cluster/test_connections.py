@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from actors.runtime import ConnectionLost
 from cluster.local_runtime import DirectPeer
 from cluster.transport import ActorServer, connect
+from log import limits
 
 from ..contracts.connection_contract import ConnectionContract, EchoActor, Scenario
 
@@ -74,6 +76,84 @@ def test_a_peer_without_the_secret_is_not_heard() -> None:
         hello = await reader.read(1000)
         assert len(hello) <= 24 and await reader.read(1000) == b"", "closed without a word"
         writer.close()
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+async def stranger(server: ActorServer, said: bytes) -> bytes:
+    """What an actor answers to whoever says this, until it closes."""
+    host, port = await server.start("127.0.0.1")
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(said)
+    answered = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := await reader.read(1000):
+            answered += piece
+    writer.close()
+    await server.stop()
+    return answered
+
+
+HELLO_BYTES, PROOF_BYTES = 24, 32
+HELLO = b"tidelog1" + bytes(16)
+
+
+@pytest.mark.parametrize(
+    ("said", "answered_bytes"),
+    [
+        (b"", HELLO_BYTES),
+        (HELLO[:-1], HELLO_BYTES),
+        (b"tidelog2" + bytes(16), HELLO_BYTES),
+        (HELLO, HELLO_BYTES + PROOF_BYTES),
+        (HELLO + bytes(31), HELLO_BYTES + PROOF_BYTES),
+        (HELLO + bytes(32), HELLO_BYTES + PROOF_BYTES),
+        (HELLO + bytes(10**6), HELLO_BYTES + PROOF_BYTES),
+    ],
+    ids=["silent", "half a hello", "another version", "hello", "half a proof", "wrong proof", "flood"],
+)
+def test_who_does_not_prove_the_secret_in_time_is_closed_and_told_nothing(
+    said: bytes, answered_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HANDSHAKE_SECONDS_MAX", 0.2)
+
+    async def scenario() -> None:
+        answered = await stranger(ActorServer(EchoActor(), SECRET, fail), said)
+        assert len(answered) <= answered_bytes, "nonce and proof, which are random to who has no secret"
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_frame_longer_than_any_of_ours_is_not_collected() -> None:
+    async def scenario() -> None:
+        lost = asyncio.Event()
+        server = ActorServer(EchoActor(), SECRET, fail)
+        host, port = await server.start("127.0.0.1")
+        peer = await connect(host, port, SECRET, lambda *_: None, lost.set)
+        await peer.call("echo")
+        assert peer._transport is not None
+        peer._transport.write((limits.FRAME_BYTES_MAX + 1).to_bytes(4, "big"))
+        await lost.wait()
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_proven_connection_outlives_the_time_of_the_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HANDSHAKE_SECONDS_MAX", 0.05)
+
+    async def scenario() -> None:
+        server = ActorServer(EchoActor(), SECRET, fail)
+        host, port = await server.start("127.0.0.1")
+        peer = await connect(host, port, SECRET, lambda *_: None, lambda: None)
+        # A stranger that came later is closed first: by then our time is over, too.
+        reader, writer = await asyncio.open_connection(host, port)
+        with contextlib.suppress(ConnectionResetError):
+            while await reader.read(1000):
+                pass
+        writer.close()
+        await peer.call("echo")
+        peer.close()
         await server.stop()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
