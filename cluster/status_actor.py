@@ -11,6 +11,9 @@ from cluster.links import stop_process
 from cluster.processes import memory_bytes
 from cluster.transport import ActorServer
 
+ACTOR_HOST = "127.0.0.1"
+"""Where actors listen for one another, wherever clients are listened for: one server is one machine."""
+
 
 class StatusActor:
     """actors.runtime.Actor around another one. `server` is set once there is one."""
@@ -47,4 +50,4 @@ async def serve(actor: Actor, config: HostConfig) -> tuple[ActorServer, Address]
     status = StatusActor(actor, config.role)
     server = ActorServer(status, config.instance_secret, stop_process)
     status.server = server
-    return server, await server.start(config.host if config.host != "0.0.0.0" else "127.0.0.1")
+    return server, await server.start(ACTOR_HOST)

@@ -100,7 +100,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None or self.flow.read_paused:
             return False  # between two requests, which uvicorn watches; or it is we who do not read
         if self._is_in_body:
-            return True
+            return not self.pipeline  # else an earlier one is being answered
         return self._is_in_head and (self.cycle is None or self.cycle.response_complete)
 
     @property

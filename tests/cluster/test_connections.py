@@ -8,6 +8,8 @@ import contextlib
 import pytest
 
 from actors.runtime import ConnectionLost
+from cluster.host_config import HostConfig
+from cluster.hosts import _serve as serve_actor
 from cluster.local_runtime import DirectPeer
 from cluster.transport import ActorServer, connect
 from log import limits
@@ -154,6 +156,20 @@ def test_a_proven_connection_outlives_the_time_of_the_handshake(monkeypatch: pyt
         writer.close()
         await peer.call("echo")
         peer.close()
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "192.0.2.7"])
+def test_actors_listen_on_loopback_wherever_clients_are_listened_for(host: str) -> None:
+    folders = {"data_folder": "/nowhere", "cache_folder": "/nowhere"}
+    names = {"instance_name": "x", "instance_secret": SECRET, "cloud_origin": "", "site_origin": ""}
+    config = HostConfig("core", host=host, port=0, site_port=0, redact_errors=False, **folders, **names)
+
+    async def scenario() -> None:
+        server, address = await serve_actor(EchoActor(), config)
+        assert address[0] == "127.0.0.1"
         await server.stop()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))

@@ -27,8 +27,10 @@ from log.limits import (
 from ..support.fake_backend import SETTINGS, FakeBackend
 
 PATIENCE_SECONDS = 20
+ROUNDING_SECONDS = 0.001  # the difference of two times of the loop is a little off
 HOST = b"host: x\r\n"
 POST = b"POST /api/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+CALL = b'{"path":"m:list","args":{}}'
 
 
 class Wire:
@@ -151,13 +153,12 @@ def test_what_never_ends_is_refused_when_it_has_reached_the_limit(beginning: byt
 
 def test_a_body_may_be_as_large_as_its_limit_and_no_larger() -> None:
     head = POST + b"content-length: %d\r\n\r\n"
-    call = b'{"path":"m:list","args":{}}'
 
     async def scenario(wire: Wire) -> None:
         length = HTTP_FUNCTION_BODY_BYTES_MAX
-        await wire.send(head % length + call.ljust(length))
+        await wire.send(head % length + CALL.ljust(length))
         assert await wire.status() == 200
-        await wire.send(head % (length + 1) + call.ljust(length + 1))
+        await wire.send(head % (length + 1) + CALL.ljust(length + 1))
         assert await wire.status() == 400
 
     run(scenario)
@@ -220,7 +221,7 @@ def test_a_client_that_does_not_end_its_head_in_time_is_refused(drop: bytes) -> 
             )
             wire.server.look_at_connections(now + second)
             await heard(wire, lambda end: end._refusal is None)
-        wire.server.look_at_connections(now + HTTP_HEAD_SECONDS_MAX)
+        wire.server.look_at_connections(now + HTTP_HEAD_SECONDS_MAX + ROUNDING_SECONDS)
         assert await wire.status() == 408
         assert await wire.is_closed()
 
@@ -247,30 +248,57 @@ def test_a_body_that_stands_still_is_given_up_and_one_that_moves_is_not() -> Non
             now += TRANSFER_SILENCE_SECONDS_MAX - 1
             wire.server.look_at_connections(now)
             await heard(wire, lambda end: end._refusal is None)
-        wire.server.look_at_connections(now + TRANSFER_SILENCE_SECONDS_MAX)
+        wire.server.look_at_connections(now + TRANSFER_SILENCE_SECONDS_MAX + ROUNDING_SECONDS)
         assert await wire.status() == 408
         assert await wire.is_closed()
 
     run(scenario)
 
 
-def test_a_client_that_waits_for_its_answer_or_between_two_requests_is_not_late() -> None:
+@pytest.mark.parametrize(
+    ("begun", "rest"),
+    [
+        (b"", b""),
+        (b"GET /version HTTP/1.1\r\n", b"host: x\r\n\r\n"),
+        (POST + b"content-length: 27\r\n\r\n" + CALL[:9], CALL[9:]),
+    ],
+    ids=["nothing", "a head", "a body"],
+)
+def test_a_client_whose_turn_it_is_not_is_not_late(begun: bytes, rest: bytes) -> None:
+    """It waits for an answer, whatever it has begun meanwhile; or it has nothing to ask."""
     backend = FakeBackend()
 
     async def scenario(wire: Wire) -> None:
         reached, released = backend.hold("m.js:echo")
         call = b'{"path":"m:echo","args":{}}'
-        head = b"POST /api/action HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-        await wire.send(head + b"content-length: %d\r\n\r\n" % len(call) + call)
+        action = POST.replace(b"query", b"action") + b"content-length: %d\r\n\r\n" % len(call) + call
+        await wire.send(action + begun)
         await reached.wait()
         await wire.late_by(10 * TRANSFER_SILENCE_SECONDS_MAX)
         released.set()
         assert await wire.status() == 200
+        await wire.send(rest)
+        assert not rest or await wire.status() == 200
         await wire.late_by(10 * TRANSFER_SILENCE_SECONDS_MAX)
         await wire.send(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n")
         assert await wire.status() == 200
 
     run(scenario, backend)
+
+
+def test_a_body_that_we_do_not_read_is_not_late() -> None:
+    async def scenario(wire: Wire) -> None:
+        await wire.send(POST + b"content-length: %d\r\n\r\n" % len(CALL))
+        await heard(wire, lambda end: end._is_in_body)
+        for end in wire.server._servers[0].server_state.connections:
+            end.flow.pause_reading()  # type: ignore[union-attr]  # as when the application is behind
+        await wire.late_by(10 * TRANSFER_SILENCE_SECONDS_MAX)
+        for end in wire.server._servers[0].server_state.connections:
+            end.flow.resume_reading()  # type: ignore[union-attr]
+        await wire.send(CALL)
+        assert await wire.status() == 200
+
+    run(scenario)
 
 
 def test_connections_are_looked_at_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
