@@ -18,15 +18,23 @@ from cluster.processes import identify, is_alive
 
 from ..support.server import RunningServer, free_port
 from .conftest import SILENCE_SECONDS_MAX
+from .doors import doors
 from .load import WRITERS, check, load_on
 from .operator import call, end_what_is_left, is_gone, mutation, query, tidelog, verify
+
+ELSEWHERE = "127.0.0.2"
+"""Another address of loopback: this machine, and not where a server listens unless told."""
 
 
 def test_two_servers_share_nothing(server: RunningServer, tmp_path: Path) -> None:
     before = {role: server.pid_of(role) for role in server.actors()}
     neighbour = RunningServer(tmp_path)
+    neighbour.options += ["--host", ELSEWHERE]
+    neighbour.url = f"http://{ELSEWHERE}:{neighbour.port}"
     try:
         neighbour.start()
+        elsewhere = {port for _, address, port in doors(neighbour) if address == ELSEWHERE}
+        assert elsewhere == {neighbour.port, neighbour.site_port}, "only these follow the setting"
         assert mutation(server, "messages:increment", name="neighbours") == 1
         answer = call(neighbour, "query", "messages:count", {"name": "neighbours"})
         assert "Could not find public function" in answer["errorMessage"], "another server's app is not ours"
