@@ -9,8 +9,8 @@ import pytest
 
 from actors.runtime import ConnectionLost
 from cluster.host_config import HostConfig
-from cluster.hosts import _serve as serve_actor
 from cluster.local_runtime import DirectPeer
+from cluster.status_actor import serve as serve_actor
 from cluster.transport import ActorServer, connect
 from log import limits
 
