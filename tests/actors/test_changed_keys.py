@@ -55,6 +55,7 @@ def test_what_was_pruned_is_not_remembered(tmp_path: Path) -> None:
     reader = ViewReader(tmp_path)
     newest = reader.snapshot(10 * COMMITS)
     assert newest.changed_keys(INDEXES[0], 40) is None
+    assert reader.snapshot(40).changed_keys(INDEXES[0], 40) == set(), "nothing is between a moment and itself"
     assert newest.changed_keys(INDEXES[0], 50) == world.twin.snapshot(10 * COMMITS).changed_keys(
         INDEXES[0], 50
     )

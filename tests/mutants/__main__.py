@@ -56,6 +56,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "tests/actors/test_view_work.py",
         "tests/actors/test_index_view.py",
         "tests/actors/test_changed_keys.py",
+        "tests/actors/test_ahead_snapshot.py",
     ),
 }
 
