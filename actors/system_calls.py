@@ -6,16 +6,19 @@ prepared before, once, however often its transaction must be run.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
 
-from actors.calls import Ended, RunCall
+from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.executor_settings import ExecutorSettings, files_of
 from actors.node_analysis import NodeAnalysis
+from actors.session_requests import record_outcome, recorded_outcome
 from actors.transactor import Transactor
 from functions.call_checks import component_not_found_text
 from functions.invocation import RunOutcome
@@ -28,8 +31,12 @@ from functions.system.operation import SystemContext, enter_asked_component
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
 from log import limits, values
-from log.errors import BackendError, ErrorKind, not_supported_yet, operation_not_permitted
+from log.errors import BackendError, ErrorKind, bad_request, not_supported_yet, operation_not_permitted
 from log.record import CallTrace
+
+_MALFORMED = (TypeError, ValueError, AttributeError, LookupError, OverflowError, RecursionError)
+_ANSWERED_KINDS = (ErrorKind.BAD_REQUEST, ErrorKind.PAGINATION_LIMIT)
+_logger = logging.getLogger(__name__)
 
 
 class SystemCalls:
@@ -58,8 +65,9 @@ class SystemCalls:
         args = arguments[0] if isinstance(arguments, list) and arguments else {}
 
         def run(transaction: Transaction, context: SystemContext) -> bytes:
-            enter_asked_component(transaction, call.component, args)
-            return values.dumps(function.run(transaction, args, context))
+            with _refusing_malformed(path.display):
+                enter_asked_component(transaction, call.component, args)
+                return values.dumps(function.run(transaction, args, context))
 
         if function.udf_type == "Mutation":
             check_may_write(call, function.udf_type)
@@ -72,12 +80,25 @@ class SystemCalls:
     async def _run_mutation(
         self, call: RunCall, path: FunctionPath, run: Callable[[Transaction, SystemContext], bytes]
     ) -> Ended:
-        value, error, ts = None, None, 0
+        """Once for each request of a session, as an app's mutations (spec 01 1.8)."""
+
+        def work(attempt: Attempt) -> Done[Ended]:
+            transaction = attempt.transaction
+            recorded = recorded_outcome(transaction, call)
+            if recorded is not None:
+                return Done(recorded)
+            outcome = _outcome(run(transaction, self._context()), None)
+            record_outcome(transaction, call, outcome)
+            trace = _trace_of(path.canonical, attempt) if transaction.has_writes else None
+            return Done(Ended(outcome, UNPLACED_TS), trace)
+
         try:
-            value, ts = await self.transact(path.canonical, call.call_id, run)
+            ended, ts = await self._transactor.transact(
+                path.canonical, call.call_id, limits.SYSTEM_ATTEMPTS_MAX, work
+            )
         except BackendError as refusal:
-            error = _failure(refusal)
-        return Ended(RunOutcome(value, error, "Mutation", observed=Observed()), ts)
+            return Ended(_outcome(None, _failure(refusal)), 0)
+        return ended.at(ts)
 
     async def operate(self, name: str, body: bytes) -> bytes:
         """An HTTP operation: prepared once, then applied in a transaction, again after a conflict."""
@@ -88,10 +109,12 @@ class SystemCalls:
         prepared: Any = None
         if operation.prepare is not None:
             attempt = await self._begin_reading(None)
-            prepared = operation.prepare(attempt.transaction, tree, self._context())
+            with _refusing_malformed(name):
+                prepared = operation.prepare(attempt.transaction, tree, self._context())
 
         def run(transaction: Transaction, context: SystemContext) -> bytes:
-            return orjson.dumps(operation.run(transaction, tree, prepared, context))
+            with _refusing_malformed(name):
+                return orjson.dumps(operation.run(transaction, tree, prepared, context))
 
         answer, _ts = await self.transact(f"_system/{name}", os.urandom(16), run)
         return answer
@@ -102,18 +125,9 @@ class SystemCalls:
         """Run system code until it commits; returns its answer and the ts it belongs to."""
 
         def work(attempt: Attempt) -> Done[bytes]:
-            transaction, clock = attempt.transaction, attempt.clock
-            answer = run(transaction, self._context())
-            if not transaction.has_writes:
-                return Done(answer)
-            trace = CallTrace(
-                path=source,
-                identity="system",
-                seed=attempt.seed,
-                now_ms=clock.now_ms,
-                creation_ms=clock.creation_ms,
-            )
-            return Done(answer, trace)
+            answer = run(attempt.transaction, self._context())
+            has_writes = attempt.transaction.has_writes
+            return Done(answer, _trace_of(source, attempt) if has_writes else None)
 
         return await self._transactor.transact(source, call_id, limits.SYSTEM_ATTEMPTS_MAX, work)
 
@@ -138,6 +152,29 @@ class SystemCalls:
         )
 
 
+@contextmanager
+def _refusing_malformed(name: str) -> Iterator[None]:
+    """What an operator sent is checked where it is used; what no check met is their error all the same. The
+    transaction is given up, so nothing is half done. Our promises (InvariantViolation) are not caught."""
+    try:
+        yield
+    except _MALFORMED as failure:
+        _logger.warning("%s could not use what it was sent", name, exc_info=True)
+        fault = f"{name} cannot use these arguments ({type(failure).__name__})."
+        raise bad_request("InvalidArgument", fault) from failure
+
+
+def _trace_of(source: str, attempt: Attempt) -> CallTrace:
+    clock = attempt.clock
+    return CallTrace(
+        path=source,
+        identity="system",
+        seed=attempt.seed,
+        now_ms=clock.now_ms,
+        creation_ms=clock.creation_ms,
+    )
+
+
 def check_may_write(call: RunCall, udf_type: str) -> None:
     """Refuse a call that writes to whoever came with a read-only key."""
     if not call.identity.may_write:
@@ -153,11 +190,15 @@ def _refusal(call: RunCall, path: FunctionPath) -> str:
 
 def _failure(refusal: BackendError) -> JsError:
     """What the caller did wrong, as the failure of a function; anything else is raised."""
-    if refusal.kind is not ErrorKind.BAD_REQUEST:
+    if refusal.kind not in _ANSWERED_KINDS:
         raise refusal
     if refusal.data is not None:
         return JsError(f"Uncaught ConvexError: {refusal.message}\n", values.dumps(refusal.data))
     return JsError(f"Uncaught Error: {refusal.message}\n")
+
+
+def _outcome(value: bytes | None, error: JsError | None) -> RunOutcome:
+    return RunOutcome(value, error, "Mutation", observed=Observed())
 
 
 def _ended(transaction: Transaction, value: bytes | None, error: JsError | None) -> Ended:

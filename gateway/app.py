@@ -56,7 +56,8 @@ def build_app(core: GatewayCore, blobs: BlobStore | None = None) -> HotRoutes:
 
 def ordinary_routes(core: GatewayCore) -> Quart:
     """Everything that is neither hot nor of any size."""
-    app = Quart("gateway")
+    app = Quart("gateway", static_folder=None)
+    app.url_map.merge_slashes = False  # an address is what it says: none leads to another
     app.config["MAX_CONTENT_LENGTH"] = max(HTTP_PUSH_BODY_BYTES_MAX, HTTP_ECHO_BODY_BYTES_MAX)
     app.config["BODY_TIMEOUT"] = HTTP_REQUEST_SECONDS_MAX
     app.config["RESPONSE_TIMEOUT"] = HTTP_REQUEST_SECONDS_MAX

@@ -213,6 +213,8 @@ def structured_line(line: str, stamp_ms: float) -> dict[str, Any]:
 
 
 def display_path(path: str) -> str:
-    """`dir/mod.js:fn` as `dir/mod:fn`."""
+    """`dir/mod.js:fn` as `dir/mod:fn`; the method and address of an HTTP action as they are."""
+    if " /" in path:
+        return path
     module, colon, function = path.rpartition(":")
     return f"{module.removesuffix('.js')}{colon}{function}"

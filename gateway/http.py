@@ -63,22 +63,18 @@ class HttpRequest:
 
 async def read_body(receive: Receive, bytes_max: int = HTTP_FUNCTION_BODY_BYTES_MAX) -> bytes:
     """The whole body, refused as soon as it is larger than allowed."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        if len(body) > bytes_max:
-            raise errors.body_too_large(bytes_max)
-        return body
-    pieces, size = [body], len(body)
-    while message.get("more_body", False):
+    pieces, size = [], 0
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise errors.client_disconnected()
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
         if size > bytes_max:
             raise errors.body_too_large(bytes_max)
-    return b"".join(pieces)
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def answer(send: Send, status: int, body: bytes, headers: Headers) -> None:

@@ -127,4 +127,5 @@ def retry_seconds(failures: int) -> float:
 
 
 def _size_bytes(execution: Execution) -> int:
-    return _ENTRY_BYTES + len(execution.log_lines) + len(execution.error or "")
+    named = len(execution.path) + len(execution.component)
+    return _ENTRY_BYTES + named + len(execution.log_lines) + len(execution.error or "")

@@ -18,7 +18,7 @@ from functions.transaction import Transaction
 from log import values
 from log.errors import BackendError, bad_request
 from log.ids import InvalidId, decode_id
-from log.limits import DASHBOARD_CLEARED_PER_CALL, DASHBOARD_DOCUMENTS_MAX
+from log.limits import DASHBOARD_CLEARED_PER_CALL, DASHBOARD_DOCUMENTS_MAX, DASHBOARD_EDITED_BYTES_MAX, MIB
 from log.values import UNDEFINED
 
 _REMOVED = "__CONVEX_PLACEHOLDER_undefined_"
@@ -57,7 +57,9 @@ def patch_documents(transaction: Transaction, args: Args, _context: SystemContex
     if table is None:
         return _DONE
     if not isinstance(ids, list):
-        ids = _first_ids(transaction, table, DASHBOARD_DOCUMENTS_MAX + 1)
+        ids, has_more = _first_ids(transaction, table, DASHBOARD_DOCUMENTS_MAX + 1)
+        if has_more:
+            return _too_many("change")
     if len(ids) > DASHBOARD_DOCUMENTS_MAX:
         return _too_many("change")
     for document_id in ids:
@@ -83,11 +85,13 @@ def clear_table_page(transaction: Transaction, args: Args, _context: SystemConte
     """The oldest documents, to be asked again while there are more: what is gone needs no cursor."""
     transaction.budget.lift_for_system()
     table = transaction.catalog.tables.get(_user_table_name(args, "tableName"))
-    ids = _first_ids(transaction, table, DASHBOARD_CLEARED_PER_CALL) if table is not None else []
+    ids: list[str] = []
+    has_more = False
+    if table is not None:
+        ids, has_more = _first_ids(transaction, table, DASHBOARD_CLEARED_PER_CALL)
     for document_id in ids:
         assert table is not None
         transaction.delete(table, document_id)
-    has_more = len(ids) == DASHBOARD_CLEARED_PER_CALL
     return {"deleted": float(len(ids)), "hasMore": has_more, "continueCursor": ""}
 
 
@@ -98,15 +102,21 @@ def create_table(transaction: Transaction, args: Args, _context: SystemContext) 
     return None
 
 
-def _first_ids(transaction: Transaction, table: Table, count: int) -> list[str]:
+def _first_ids(transaction: Transaction, table: Table, count: int) -> tuple[list[str], bool]:
+    """The oldest `count`, or as many as one edit may read; and whether there may be more. Each document is
+    read here and once more when it is changed."""
     index = table.index(BY_CREATION_TIME)
     assert index is not None
     scan = transaction.scan(index, table, b"", None, descending=False)
     ids: list[str] = []
-    while len(ids) < count and (row := scan.next()) is not None:
+    size_bytes = 0
+    while len(ids) < count and size_bytes < DASHBOARD_EDITED_BYTES_MAX:
+        if (row := scan.next()) is None:
+            return ids, False
+        size_bytes += len(row.document)
         document: Any = values.loads_canonical(row.document)
         ids.append(document["_id"])
-    return ids
+    return ids, True
 
 
 def _user_table_name(args: Args, argument_name: str) -> str:
@@ -138,7 +148,8 @@ def _as_thrown(write: Callable[[], Any]) -> None:
 
 
 def _too_many(verb: str) -> dict[str, Any]:
-    error = f"Cannot {verb} more than {DASHBOARD_DOCUMENTS_MAX} documents at a time."
+    megabytes = DASHBOARD_EDITED_BYTES_MAX // MIB
+    error = f"Cannot {verb} more than {DASHBOARD_DOCUMENTS_MAX} documents, or {megabytes} MiB, at a time."
     return {"success": False, "error": error}
 
 

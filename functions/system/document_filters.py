@@ -20,6 +20,7 @@ from log import values
 from log.errors import bad_request, not_supported_yet
 from log.ids import InvalidId, decode_id
 from log.keys import field_at
+from log.limits import DASHBOARD_FILTER_BYTES_MAX
 from log.values import UNDEFINED, Operand, compare
 
 Document = dict[str, Any]
@@ -42,7 +43,10 @@ def parse_filters(encoded: str | None) -> tuple[str, Predicate | None]:
     if not encoded:
         return "desc", None
     try:
-        tree = orjson.loads(base64.b64decode(encoded, validate=True))
+        decoded = base64.b64decode(encoded, validate=True)
+        if len(decoded) > DASHBOARD_FILTER_BYTES_MAX:  # each row of a page is compared with each value of it
+            raise ValueError(f"they have more than {DASHBOARD_FILTER_BYTES_MAX} bytes")
+        tree = orjson.loads(decoded)
     except (binascii.Error, ValueError) as failure:
         raise _bad_filters(str(failure)) from None
     clauses = tree.get("clauses", []) if isinstance(tree, dict) else None

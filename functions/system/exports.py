@@ -22,6 +22,7 @@ from log.limits import EXPORT_DAYS
 
 EXPORTS = "_exports"
 BY_STATE_AND_TS = "by_state_and_ts"
+_TS_DIGITS_MAX = 19
 _DAY_NS = 86_400 * 1_000_000_000
 
 ExportRow = dict[str, Any]
@@ -193,8 +194,7 @@ def _require(transaction: Transaction, export_id: Any) -> ExportRow:
 def _find(transaction: Transaction, snapshot: str) -> ExportRow | None:
     if not snapshot.isdecimal():
         return _by_id(transaction, snapshot)
-    start_ts = int(snapshot)
-    if start_ts >= 1 << 63:
+    if len(snapshot) > _TS_DIGITS_MAX or (start_ts := int(snapshot)) >= 1 << 63:
         raise errors.bad_snapshot_id(snapshot)
     table = transaction.catalog.tables[EXPORTS]
     for state in ExportState:

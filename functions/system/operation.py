@@ -23,7 +23,7 @@ Args = dict[str, Any]
 
 
 def argument(args: Args, name: str, kind: type) -> Any:
-    found = args.get(name)
+    found = args.get(name) if isinstance(args, dict) else None
     if not isinstance(found, kind):
         raise bad_request("InvalidArgument", f"Missing or invalid argument `{name}`.")
     return found
@@ -51,9 +51,13 @@ class SystemContext:
 
 def enter_asked_component(transaction: Transaction, path: str, args: Args) -> None:
     """The CLI names a component by path, beside the arguments; the dashboard by id, in them."""
+    if not isinstance(args, dict):
+        raise bad_request("InvalidArgument", "The argument of a system function is an object.")
     component_id = args.get("componentId")
-    asked = transaction.component_of(component_id) if isinstance(component_id, str) and component_id else None
-    transaction.enter_component(asked.path if asked is not None else path)
+    if component_id:
+        enter_component_of_id(transaction, argument(args, "componentId", str))
+    else:
+        transaction.enter_component(path)
 
 
 def enter_component_of_id(transaction: Transaction, component_id: str) -> str:

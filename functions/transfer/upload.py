@@ -25,7 +25,8 @@ from functions.transfer.rows import Row
 from functions.transfer.zip_layout import STORAGE, TABLES, UNIFORM_SCHEMA, EntryKind
 from log.blob_store import BlobRange, BlobStore
 from log.errors import BackendError, not_supported_yet
-from log.ids import check_table_name, decode_id
+from log.ids import check_table_name, decode_id, is_identifier
+from log.limits import COMPONENT_DEPTH_MAX, COMPONENTS_MAX
 
 Parse = Callable[[IO[bytes]], Iterator[Row]]
 
@@ -52,6 +53,7 @@ class Upload:
     def __init__(self, file: IO[bytes], parse: Parse, archive: zipfile.ZipFile | None, root: str) -> None:
         self._file, self._parse, self._archive, self._root = file, parse, archive, root
         self._entries: dict[TablePlace, str | None] = {}  # table -> its entry; None: the whole file
+        self._components: set[str] = set()  # below `root`
         self._files: dict[tuple[str, str], str] = {}  # (component, file id) -> its entry
 
     @property
@@ -90,13 +92,30 @@ class Upload:
         assert self._archive is not None
         for path in self._archive.namelist():
             entry = zip_layout.entry_of(path)
-            component = below(self._root, entry.component)
+            component = self._component(entry.component)
             if entry.kind is EntryKind.FILE:
                 self._files[component, entry.name] = path
             elif entry.kind is EntryKind.DOCUMENTS:
                 self._add_table(TablePlace(component, entry.name), path)
             elif entry.kind is EntryKind.SCHEMA:
                 self._check_schema(path)
+
+    def _component(self, path_below: str) -> str:
+        """What the catalog can hold: a push checks the same of the components it installs."""
+        component = below(self._root, path_below)
+        if component == self._root or component in self._components:
+            return component
+        names = component.split("/")
+        if not all(map(is_identifier, names)):
+            raise errors.invalid_import(f'The ZIP has data of "{component[:200]}", which names no component.')
+        if len(names) > COMPONENT_DEPTH_MAX:
+            raise errors.invalid_import(
+                f"Components are nested deeper than {COMPONENT_DEPTH_MAX} in the ZIP."
+            )
+        if len(self._components) == COMPONENTS_MAX:
+            raise errors.invalid_import(f"The ZIP has data of more than {COMPONENTS_MAX} components.")
+        self._components.add(component)
+        return component
 
     def _add_table(self, table: TablePlace, path: str) -> None:
         if table in self._entries:

@@ -36,6 +36,7 @@ files, if they were asked for. `_components/<name>` holds the same of each compo
 """
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_NAMELESS = "-"
 _DOCUMENTS = re.compile(rf"(?P<folder>.*/)?(?P<name>{_NAME})/documents\.jsonl")
 _SCHEMA = re.compile(rf"(?P<folder>.*/)?(?P<name>{_NAME})/generated_schema\.jsonl")
 _FILE = re.compile(rf"(?P<folder>.*/)?{STORAGE}/(?P<name>[0-9a-z]+)(?:\.[^/]*)?")
@@ -97,10 +98,11 @@ _PATTERNS = (
 
 
 def _component_of(folder: str) -> str:
-    """`x/_components/a/_components/b/` is of "a/b"; folders before the first of them say nothing."""
+    """`x/_components/a/_components/b/` is of "a/b"; folders before the first of them say nothing. A
+    component without a name is kept as one that no component can have."""
     *parts, _ = folder.split("/")
     names: list[str] = []
     while len(parts) >= 2 and parts[-2] == _COMPONENTS:
-        names.insert(0, parts[-1])
+        names.insert(0, parts[-1] or _NAMELESS)
         del parts[-2:]
     return "/".join(names)

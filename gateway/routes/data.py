@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _ZIP = (b"content-type", b"application/zip")
 _UPLOAD, _PART = "import-upload", "import-part"
+_PART_DIGITS_MAX = 4
 _CACHE = (b"cache-control", b"private, max-age=2592000")
 
 
@@ -105,7 +106,9 @@ class DataRoutes:
     async def _upload_part(self, asked: _Asked) -> None:
         upload_id = self._upload_id(asked.parameter("uploadToken"))
         number = asked.parameter("partNumber") or ""
-        if not (number.isdecimal() and 1 <= int(number) <= IMPORT_PARTS_MAX):
+        if not (
+            number.isdecimal() and len(number) <= _PART_DIGITS_MAX and 1 <= int(number) <= IMPORT_PARTS_MAX
+        ):
             raise errors.bad_query_args(f"`partNumber` must be between 1 and {IMPORT_PARTS_MAX}.")
         blob = await receive_blob(self._blobs, asked.receive, IMPORT_PART_BYTES_MAX)
         part = orjson.dumps([upload_id, int(number), blob.key])

@@ -38,7 +38,7 @@ from gateway.http import (
 from gateway.status import function_error_text, http_answer
 from log.errors import BackendError
 from log.identity import UNKNOWN, Identity
-from log.limits import HTTP_ACTION_REQUEST_BYTES_MAX
+from log.limits import HTTP_ACTION_NAME_CHARACTERS_MAX, HTTP_ACTION_REQUEST_BYTES_MAX
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NO_MODULE = b"This Convex deployment does not have HTTP actions enabled."
@@ -176,7 +176,7 @@ class HttpActionRoutes:
         if outcome is None:
             return
         called = FunctionCall(
-            path=f"{call.method} {call.path}",
+            path=f"{call.method} {call.path}"[:HTTP_ACTION_NAME_CHARACTERS_MAX],  # kept, and counted by
             args=b"[]",
             identity=call.identity,
             request_id=call.request_id,

@@ -14,6 +14,7 @@ from functions.transaction import Transaction
 from log import values
 from log.blob_store import put_bytes, read_bytes
 from log.errors import BackendError
+from log.limits import COMPONENT_DEPTH_MAX
 
 from ..support.transfer_site import TransferSite, lines, run_site, zipped
 
@@ -93,6 +94,27 @@ def test_where_components_are_not_installed_yet_they_get_their_rows_and_are_not_
         assert "Table x already exists" in again["error_message"]
         await site.core.transact(install_all)  # as a push does that mounts them
         assert [row["n"] for row in await site.documents("x", "a/b")] == [1.0]
+
+    run_site(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [
+        ("_components/we ird/", "names no component"),
+        ("_components//", "names no component"),
+        ("_components/a/" * (COMPONENT_DEPTH_MAX + 1), "nested deeper than"),
+        ("_components/a/" * 1_000, "nested deeper than"),
+    ],
+)
+def test_components_that_no_push_could_install_are_none_of_an_import(
+    tmp_path: Path, folder: str, why: str
+) -> None:
+    async def scenario(site: TransferSite) -> None:
+        archive = zipped(**{f"{folder}x/documents.jsonl": lines({"n": 1.0})})
+        assert why in (await site.run_import(archive, "requireEmpty"))["error_message"]
+        catalog = (await site.transactions.begin()).transaction.catalog
+        assert [each.component.path for each in catalog.everywhere()] == [""]
 
     run_site(tmp_path, scenario)
 

@@ -162,6 +162,50 @@ def test_a_malformed_conversation_ends_as_specified(
         assert all(message["type"] != "FatalError" for message in received) and closed_with == code
 
 
+@pytest.mark.parametrize(
+    ("route", "function", "args"),
+    [
+        ("query", "cli/tables", ["x"]),
+        ("query", "cli/tableSize", {"tableName": 5}),
+        ("query", "frontend/paginatedTableDocuments", {"table": "messages", "paginationOpts": "x"}),
+        (
+            "query",
+            "frontend/paginatedTableDocuments",
+            {"table": "messages", "paginationOpts": {"numItems": {"$float": "AAAAAAAA8H8="}, "cursor": None}},
+        ),
+        (
+            "query",
+            "frontend/paginatedTableDocuments",
+            {"table": "messages", "paginationOpts": {"numItems": 5, "cursor": 5}},
+        ),
+        ("query", "frontend/fileStorageV2:fileMetadata", {"paginationOpts": 5, "filters": "x"}),
+        ("mutation", "frontend/deleteDocuments", {"toDelete": ["x"]}),
+        ("mutation", "frontend/addDocument", {"table": "messages", "documents": [1]}),
+        ("mutation", "frontend/patchDocumentsFields", {"table": "messages", "ids": [[]], "fields": {"a": 1}}),
+        (
+            "mutation",
+            "frontend/addDocument",
+            {"table": "messages", "documents": [{}], "componentId": "j57d1b1bnq0q7n4sv4tybkm7v97x2xh3"},
+        ),
+    ],
+)
+def test_what_an_operator_sends_amiss_is_their_error(
+    server: RunningServer, route: str, function: str, args: Any
+) -> None:
+    path = f"_system/{function}" if ":" in function else f"_system/{function}:default"
+    key = f"Convex {server.admin_key()}"
+    answer = post(server, route, {"path": path, "args": args}, authorization=key)
+    said = answer.json()
+    assert (answer.status_code, said["status"]) == (200, "error"), answer.text
+    assert "Uncaught Error: " in said["errorMessage"] or "Expected to receive" in said["errorMessage"], said
+
+
+def test_an_export_has_no_endless_number(server: RunningServer) -> None:
+    address = f"{server.url}/api/export/zip/{'1' * 5_000}"
+    answer = httpx.get(address, headers={"authorization": f"Convex {server.admin_key()}"}, timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (400, "BadSnapshotId"), answer.text
+
+
 @pytest.mark.parametrize("path", ["_system/nosuch:default", "_system/cli/tables:default"])
 def test_a_system_function_is_refused_on_a_socket_to_whoever_is_no_admin(
     server: RunningServer, path: str

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from ..support.app_calls import call
 from ..support.server import RunningServer
 from .test_admin_keys import new_key, refusal
+from .test_bad_input import CONNECT
 
 pytestmark = pytest.mark.usefixtures("app")
 
@@ -35,6 +40,36 @@ def test_a_table_is_edited_while_its_filtered_page_is_watched(server: RunningSer
         "file": "from the dashboard",
         "gone": None,
     }
+
+
+def test_an_edit_sent_again_on_another_socket_is_made_once(server: RunningServer) -> None:
+    key = server.admin_key()
+    call(server, "mutation", f"{FOLDER}/createTable:default", {"table": "resent"}, key=key)
+    edit = {
+        "type": "Mutation",
+        "requestId": 0,
+        "udfPath": f"{FOLDER}/addDocument:default",
+        "args": [{"table": "resent", "documents": [{"n": 1}]}],
+    }
+
+    async def send(count: int) -> dict[str, object]:
+        async with connect(server.url.replace("http", "ws") + "/api/1.48.0/sync") as socket:
+            await socket.send(json.dumps({**CONNECT, "connectionCount": count}))
+            await socket.send(
+                json.dumps({"type": "Authenticate", "tokenType": "Admin", "value": key, "baseVersion": 0})
+            )
+            await socket.send(json.dumps(edit))
+            while True:
+                message = json.loads(await asyncio.wait_for(socket.recv(), 20))
+                if message["type"] == "MutationResponse":
+                    return {name: message[name] for name in ("success", "result", "ts")}
+
+    first = asyncio.run(send(0))
+    assert first["success"] and first["result"] == {"success": True}
+    assert asyncio.run(send(1)) == first
+    page = {"table": "resent", "paginationOpts": {"numItems": 10, "cursor": None}}
+    shown: Any = call(server, "query", f"{FOLDER}/paginatedTableDocuments:default", page, key=key)
+    assert len(shown["page"]) == 1
 
 
 def test_tables_are_deleted_and_their_shapes_told(server: RunningServer) -> None:

@@ -19,9 +19,10 @@ import pytest
 from gateway.app import build_app
 from gateway.compression import decompress
 from gateway.core import GatewayCore
+from gateway.http import read_body
 from gateway.routes.http_actions import HttpActionRoutes
 from log import errors
-from log.errors import BackendError
+from log.errors import BackendError, ErrorKind
 from log.ids import ts_to_base64
 from log.secrets import issue_admin_key
 
@@ -335,13 +336,26 @@ def test_unbuilt_endpoints_say_so_and_unknown_ones_are_an_empty_404() -> None:
         for path in ("/api/import", "/api/get_indexes"):
             answer = await site.http.post(path)
             assert (answer.status_code, answer.json()["code"]) == (400, "NotSupportedYet")
-        for path in ("/api/nothing", "/nothing"):
+        long, slashes = f"/static/{'a' * 9_000}", "/api/%2f/check_admin_key"
+        for path in ("/api/nothing", "/nothing", long, slashes):
             answer = await site.http.get(path)
             assert (answer.status_code, answer.content) == (404, b"")
         from_cli = await site.http.get("/api/nothing", headers={"Convex-Client": "npm-cli-1.48.0"})
         assert (from_cli.status_code, from_cli.json()["code"]) == (400, "NotSupportedYet")
 
     run(scenario)
+
+
+@pytest.mark.parametrize("before", [[], [{"type": "http.request", "body": b"{", "more_body": True}]])
+def test_a_client_that_left_sent_no_body(before: list[dict[str, Any]]) -> None:
+    messages = iter([*before, {"type": "http.disconnect"}])
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    with pytest.raises(BackendError) as raised:
+        asyncio.run(read_body(receive))
+    assert raised.value.kind is ErrorKind.CLIENT_DISCONNECT
 
 
 def test_a_plain_get_of_the_sync_address_is_no_handshake() -> None:

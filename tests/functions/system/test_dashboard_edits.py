@@ -109,6 +109,20 @@ def test_a_table_is_cleared_in_calls_of_bounded_size(deployment: Deployment) -> 
     assert bodies(deployment) == []
 
 
+def test_a_table_of_large_documents_is_cleared_in_more_calls_and_changed_in_none(
+    deployment: Deployment,
+) -> None:
+    for _ in range(2):
+        add(deployment, *({"text": "x" * 500_000} for _ in range(10)))
+    refused = edit(deployment, "patchDocumentsFields", table="t", fields={"n": 1.0})
+    assert not refused["success"] and "4 MiB" in refused["error"]
+    deleted, calls = 0.0, 0
+    while (said := edit(deployment, "clearTablePage", tableName="t", cursor=""))["hasMore"]:
+        deleted, calls = deleted + said["deleted"], calls + 1
+    assert deleted + said["deleted"] == 20 and calls == 2
+    assert bodies(deployment) == []
+
+
 def test_system_tables_are_not_edited(deployment: Deployment) -> None:
     for name, args in (
         ("addDocument", {"table": "_modules", "documents": [{}]}),

@@ -121,3 +121,9 @@ def test_filters_by_an_index_are_not_there_yet() -> None:
     with pytest.raises(BackendError) as raised:
         parse_filters(encoded(index={"name": "by_a", "clauses": []}))
     assert raised.value.code == "NotSupportedYet"
+
+
+def test_filters_that_would_take_long_to_apply_are_refused() -> None:
+    many = [float(number) for number in range(10_000)]
+    with pytest.raises(BackendError, match="more than 16384 bytes"):
+        parse_filters(encoded(clause("anyOf", many)))
