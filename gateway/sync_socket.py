@@ -109,7 +109,7 @@ class SyncContext:
                 is_revoked = key is not None and await self.checkers.admin_keys.is_revoked(key)
             except BackendError:
                 return  # nobody can say now: the next heartbeat asks again
-            if is_revoked:
+            if is_revoked and socket.admin_key == key:  # it may have shown another one meanwhile
                 socket.send_away()
 
     def close_all(self) -> None:

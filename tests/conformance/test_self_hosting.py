@@ -37,6 +37,7 @@ class Machine:
         }
         self._text = PAGE.read_text()
         (folder / "etc").mkdir()
+        (folder / "tidelog-backups").mkdir()
         (folder / "etc" / "tidelog.toml").write_text(self.block("toml"))
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},

@@ -18,9 +18,12 @@ from urllib.parse import quote
 
 import brotli
 
+from functions.system.registry import SYSTEM_FUNCTIONS
+
 Json = Any
 Route = tuple[str, str]  # method, path; `*` stands for anything
 
+SYSTEM_PATHS = tuple(sorted(path.replace(".js:", ":") for path in SYSTEM_FUNCTIONS))
 ODD_VALUES: tuple[Json, ...] = (
     None,
     True,
@@ -47,7 +50,7 @@ ODD_VALUES: tuple[Json, ...] = (
     "shop:count",
     "shop.js:count",
     "../../etc/passwd",
-    "_system/frontend/getVersion:default",
+    *SYSTEM_PATHS,
     "a/b/c:d:e",
     ":",
     "m:",
