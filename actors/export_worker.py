@@ -26,6 +26,7 @@ from functions.system.exports import ExportRow
 from functions.transaction import Transaction
 from functions.transfer.export_archive import write_archive
 from log.blob_store import BlobStore, StoredBlob
+from log.errors import bad_request
 from log.limits import TRANSFER_PROGRESS_SECONDS
 
 _logger = logging.getLogger(__name__)
@@ -132,8 +133,12 @@ class ExportJob:
 
 def _root_of(row: ExportRow, catalog: Catalog) -> Catalog:
     """The component that was asked for, or the app."""
-    found = [each for each in catalog.everywhere() if each.component.namespace == row["component"]]
-    return found[0] if found else catalog
+    if row["component"] is None:
+        return catalog
+    for each in catalog.everywhere():
+        if each.component.namespace == row["component"]:
+            return each
+    raise bad_request("ComponentNotFound", "The component was deleted before its export began.")
 
 
 class _Progress:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from functions.system.component_rows import install
+from functions.system.deletions import delete_component
+from functions.system.exports import request_export
 from functions.system.files import FILES, insert_file
 from functions.transaction import Transaction
 from log import values
@@ -94,6 +96,21 @@ def test_where_components_are_not_installed_yet_they_get_their_rows_and_are_not_
         assert "Table x already exists" in again["error_message"]
         await site.core.transact(install_all)  # as a push does that mounts them
         assert [row["n"] for row in await site.documents("x", "a/b")] == [1.0]
+
+    run_site(tmp_path, scenario)
+
+
+def test_an_export_of_a_component_that_is_deleted_meanwhile_is_none_of_the_app(tmp_path: Path) -> None:
+    async def scenario(site: TransferSite) -> None:
+        archive = zipped(**{"_components/a/x/documents.jsonl": lines({"n": 1.0})})
+        assert (await site.run_import(archive, "requireEmpty"))["state"] == "completed"
+        found = (await site.transactions.begin()).transaction.catalog_of("a")
+        assert found is not None
+        component_id = found.component.namespace
+        await site.operate(request_export, includeStorage=False, component=component_id)
+        await site.operate(delete_component, componentId=component_id)
+        assert await site.exporting.run_next()
+        assert (await site.documents("_exports"))[-1]["state"] == "failed"
 
     run_site(tmp_path, scenario)
 
