@@ -16,6 +16,7 @@ import pytest
 
 from cluster.processes import identify, is_alive
 
+from ..support.app_calls import until
 from ..support.server import RunningServer, free_port
 from .conftest import SILENCE_SECONDS_MAX
 from .doors import doors
@@ -107,11 +108,17 @@ def test_status_prints_a_line_for_every_actor(server: RunningServer) -> None:
 
 
 def test_why_names_the_commits_that_made_live_queries_run_again(server: RunningServer) -> None:
+    def said() -> list[str]:
+        lines = tidelog("why", "messages:list", "--data", server.data.path).stdout.splitlines()
+        return [line for line in lines if ' messages:list {"channel":"why"}: ' in line]
+
     with load_on(server, "why") as load:
+        until(
+            lambda: bool(said()), "a live query ran again"
+        )  # not before its first run, which sees all so far
         load.finish()
-    said = tidelog("why", "messages:list", "--data", server.data.path).stdout.splitlines()
-    ours = [line for line in said if ' messages:list {"channel":"why"}: ' in line]
-    assert ours and all(': messages:send wrote messages.by_channel ["why", ' in line for line in ours), said
+    ours = said()
+    assert ours and all(': messages:send wrote messages.by_channel ["why", ' in line for line in ours), ours
 
 
 # --- the end: these two in this order ---------------------------------------------------------------

@@ -140,7 +140,7 @@ const scenarios = {
     const { points } = anyApi;
     await client.mutation(points.add, { at: [1, 1, 0], kind: "near" });
     await client.mutation(points.add, { at: [-1, 0, 0], kind: "far" });
-    await client.mutation(points.add, { at: [1, 0, 0], kind: "another" });
+    await client.mutation(points.add, { at: [1, 0.1, 0], kind: "another" });
     say("nearest", await client.action(points.nearest, { at: [2, 0, 0] }));
     await client.action(points.mismatched, {}).catch((error) => say("refused", error.message));
     await client.close();
