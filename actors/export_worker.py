@@ -132,9 +132,7 @@ class ExportJob:
 
 
 def _root_of(row: ExportRow, catalog: Catalog) -> Catalog:
-    """The component that was asked for, or the app."""
-    if row["component"] is None:
-        return catalog
+    """The component that was asked for; None is the namespace of the app."""
     for each in catalog.everywhere():
         if each.component.namespace == row["component"]:
             return each

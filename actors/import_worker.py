@@ -149,7 +149,7 @@ class ImportJob:
         mode, catalog, counts = imports.mode_of(row), await self._catalog(), await self._count_files()
         components = {table.component for table in uploaded}
         if mode is ImportMode.REPLACE_ALL:
-            components |= {each.component.path for each in _at_or_below(catalog, imports.component_of(row))}
+            components |= {each.component.path for each in catalog.at_or_below(imports.component_of(row))}
         existing = {}
         for component in components:
             own = catalog.of_component(component)
@@ -261,16 +261,6 @@ class ImportJob:
 
         if not await decide(self._transactions, "_system/import_batch", write):
             raise _NotWanted
-
-
-def _at_or_below(catalog: Catalog, root: str) -> list[Catalog]:
-    """The component of this path and all below it."""
-    paths = (root, f"{root}/" if root else "")
-    return [
-        each
-        for each in catalog.everywhere()
-        if each.component.path == paths[0] or each.component.path.startswith(paths[1])
-    ]
 
 
 def _targets(transaction: Transaction, plans: list[TablePlan]) -> dict[TablePlace, bytes]:

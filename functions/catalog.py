@@ -191,6 +191,14 @@ class Catalog:
         others = (other for other in self.components.values() if other.component.path != self.component.path)
         return [self, *others]
 
+    def at_or_below(self, path: str) -> list[Catalog]:
+        """The catalogs of the component of this path and of all below it; all there are for the app's."""
+        below = f"{path}/" if path else ""
+        found = self.everywhere()
+        return [
+            each for each in found if each.component.path == path or each.component.path.startswith(below)
+        ]
+
     def every_table(self) -> Iterator[Table]:
         """The active tables of all components, system tables once."""
         yield from self.tables.values()

@@ -54,11 +54,7 @@ def delete_component(
     if not isinstance(component_id, str) or not component_id:
         raise bad_json_body("`componentId` is the id of a component")
     path = enter_component_of_id(transaction, component_id)
-    below = [
-        catalog
-        for catalog in transaction.catalog.everywhere()
-        if catalog.component.path == path or catalog.component.path.startswith(f"{path}/")
-    ]
+    below = transaction.catalog.at_or_below(path)
     if any(catalog.component.is_mounted for catalog in below):
         raise errors.component_must_be_unmounted(path)
     for catalog in below:
