@@ -143,10 +143,10 @@ def test_a_server_that_dies_in_the_middle_of_a_push_knows_all_of_it_or_nothing(
 def test_a_watching_push_follows_files_and_variables(server: RunningServer, small: Path) -> None:
     write(small, "seen")
     with server.followed(small, "dev", "--typecheck", "disable", "--codegen", "disable") as through:
-        through("ms)")
+        through("Convex functions ready!")
         assert version(server) == "seen"
         write(small, "edited")
-        through("ms)")
+        through("Convex functions ready!")
         assert version(server) == "edited"
     write(small, "first")
     deployed(server, small)

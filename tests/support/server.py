@@ -184,7 +184,7 @@ class RunningServer:
         self, app: Path, *arguments: str, seconds_max: float = 60
     ) -> Iterator[Callable[[str], list[str]]]:
         """`npx convex ...` that goes on by itself. Gives a function that reads its lines through the first
-        one that ends with a text; when the time is up the process has ended, and so have its lines."""
+        one that holds a text; when the time is up the process has ended, and so have its lines."""
         process = self._begun(app, arguments)
         alarm = threading.Timer(seconds_max, process.kill)
         alarm.start()
@@ -194,7 +194,7 @@ class RunningServer:
             lines: list[str] = []
             for line in process.stdout:
                 lines.append(line.rstrip("\n"))
-                if lines[-1].endswith(text):
+                if text in lines[-1]:
                     return lines
             raise AssertionError(f"{text!r} did not come: {lines}")
 
