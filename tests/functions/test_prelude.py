@@ -192,6 +192,29 @@ def test_randomness_is_a_function_of_the_seed() -> None:
     assert run.host.observations == ["random"] * 40
 
 
+def test_random_values_of_an_action_do_not_follow_from_its_seed() -> None:
+    source = """export const f = action(() => [
+      crypto.randomUUID(), [...crypto.getRandomValues(new Uint8Array(65536).subarray(1, 33))]]);"""
+    run, seed, length = Run(source), bytes(32), 32
+    drawn = []
+    for _ in range(3):
+        settled = run.call("f", kind="action", seed=seed)
+        assert isinstance(settled, Returned), settled
+        drawn.append(json.loads(settled.json))
+    uuids, values = zip(*drawn, strict=True)
+    assert len(set(uuids)) == 3 and all(len(set(each)) > length / 2 for each in values)
+    assert len({tuple(each) for each in values}) == 3
+
+
+def test_random_values_of_an_action_fill_just_the_view_they_were_asked_for() -> None:
+    expression = """(() => {
+      const whole = new Uint8Array(96), words = new Uint32Array(whole.buffer, 32, 8);
+      return [crypto.getRandomValues(words) === words, [...whole]]; })()"""
+    is_same, whole = value_of(expression, kind="action")  # type: ignore[misc]
+    assert is_same and not any(whole[:32] + whole[64:]) and len(set(whole[32:64])) > 16
+    assert value_of("[...crypto.getRandomValues(new Uint8Array(0))]", kind="action") == []
+
+
 def test_the_generator_agrees_with_a_twin_in_python() -> None:
     """xoshiro256** seeded through splitmix64, written again with Python's integers."""
     seed = random.Random(5).randbytes(32)

@@ -49,9 +49,18 @@
   // --- crypto (spec 03 3.4) -------------------------------------------------------------------------------
 
   const ENTROPY_BYTES_MAX = 65536;
+  const NO_BYTES = new ArrayBuffer(0);
 
   const requireEntropy = () => {
     if (!state.executing) throw new Error("Cannot use cryptographic randomness at import time");
+  };
+
+  // Nobody replays an action: there the system's generator, which is one for secrets, answers. What a query or
+  // a mutation draws follows from the seed of its call, in the order in which it draws.
+  const fillRandom = (buffer, offset, length) => {
+    if (state.kind !== "action") return randomBytes(buffer, offset, length);
+    const drawn = host.operation(`{"do":"random","bytes":${length}}`, NO_BYTES, 0, 0);
+    new Uint8Array(buffer, offset, length).set(new Uint8Array(drawn));
   };
 
   const getRandomValues = (array) => {
@@ -65,14 +74,14 @@
       );
     }
     requireEntropy();
-    randomBytes(array.buffer, array.byteOffset, array.byteLength);
+    fillRandom(array.buffer, array.byteOffset, array.byteLength);
     return array;
   };
 
   const randomUUID = () => {
     requireEntropy();
     const bytes = new Uint8Array(16);
-    randomBytes(bytes.buffer, 0, 16);
+    fillRandom(bytes.buffer, 0, 16);
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     const hex = bytes.toHex();
