@@ -70,6 +70,14 @@ def end_action(transaction: Transaction, job_id: str, request_id: str, outcome: 
         _end(transaction, due, outcome)
 
 
+def put_back_action(transaction: Transaction, job_id: str, request_id: str) -> None:
+    """The run had begun and did not start: the deployment was paused in between. It is to be run again."""
+    due = _find(transaction, job_id)
+    if due is not None and due.is_begun and due.row["state"]["requestId"] == request_id:
+        state = {"type": scheduled_jobs.PENDING}
+        transaction.patch(_table(transaction, due), due.row["_id"], {"state": state})
+
+
 def _find(transaction: Transaction, job_id: str) -> _Due | None:
     tables = transaction.catalog.tables
     if decode_id(job_id).table_number == tables[cron_jobs.NEXT_RUNS].number:

@@ -19,6 +19,7 @@ from actors.action_operations import ActionOperations, ActionServices
 from actors.action_run import ActionRun
 from actors.admission import Admission
 from actors.calls import Ended, RunCall
+from actors.chain import Attempt
 from actors.egress import EgressRules
 from actors.executor_pool import ExecutorPool
 from actors.fetch import HttpTransport
@@ -99,6 +100,18 @@ class Actions:
         finally:
             self._admission.leave(estimate_bytes)
 
+    async def run_job(self, call: RunCall) -> Ended | None:
+        """A scheduled one. None: the deployment is paused, and the action did not start."""
+        estimate_bytes = self._last_image_bytes
+        await self._admission.enter(estimate_bytes)
+        try:
+            attempt = await self._begin_reading()
+            if attempt.transaction.catalog.is_paused:
+                return None
+            return await self._run_at(attempt, call, depth=0)
+        finally:
+            self._admission.leave(estimate_bytes)
+
     async def run_http(self, request: HttpActionRequest, exchange: HttpExchange) -> Ended | None:
         """A request from outside, answered through the exchange; None when the app answers none."""
         estimate_bytes = self._last_image_bytes
@@ -121,7 +134,10 @@ class Actions:
             self._admission.leave(estimate_bytes)
 
     async def _run_nested(self, call: RunCall, depth: int) -> Ended:
-        attempt = await self._begin_reading()
+        return await self._run_at(await self._begin_reading(), call, depth)
+
+    async def _run_at(self, attempt: Attempt, call: RunCall, depth: int) -> Ended:
+        """With the modules of the attempt's moment."""
         catalog = attempt.transaction.catalog_of(call.component)
         if catalog is None:
             outcome = RunOutcome(None, refusal(component_not_found_text(call.component)), "Action")

@@ -10,6 +10,7 @@ Messages (method: arguments -> answer):
     run_job: job id, call id, may start actions  -> ["ran", path, outcome] | ["start", call]
                                                     | None = there is nothing to run now
     run_job_action: job id, call                 -> [path, outcome]: the action that `run_job` had begun
+                                                    | None = it is put back, the deployment is paused
     http_begin, http_read, http_leave: see actors/http_actions.py
     run_inline: call, source, component id       -> an outcome: of the query that this module exports
     operate: name, body (JSON bytes)             -> JSON bytes
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.action_files import Transactions
-from actors.action_jobs import begin_action, end_action
+from actors.action_jobs import begin_action, end_action, put_back_action
 from actors.actions import Actions
 from actors.calls import Ended, RunCall, outcome_fields, wire_call
 from actors.chain import Attempt, Done
@@ -183,13 +184,18 @@ class Executor:
         actions = self._actions
         invariant(actions is not None, "actions are asked of who runs them")
         assert actions is not None  # for the type checker
-        ended = await actions.run(call)
+        ended = await actions.run_job(call)
 
         def end(transaction: Transaction) -> bytes:
-            end_action(transaction, job_id, call.request_id, ended.outcome)
+            if ended is None:
+                put_back_action(transaction, job_id, call.request_id)
+            else:
+                end_action(transaction, job_id, call.request_id, ended.outcome)
             return b""
 
         await self._system.transact_for_action("_system/end_action", end)
+        if ended is None:
+            return None
         return [call.path, outcome_fields(ended, time.perf_counter() - started)]
 
     def disconnected(self, client: Client) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -311,6 +313,35 @@ def test_an_action_that_was_lost_has_failed_and_is_not_run_again(tmp_path: Path)
             assert (await server.query("count", {"name": "a"})).value == b"1.0"
 
     asyncio.run(whole())
+
+
+def test_an_action_begun_in_the_moment_of_a_pause_waits_and_runs_once(tmp_path: Path) -> None:
+    source = """
+      export const once = publicAction(() => ask("mutation", "increment", { name: "a" }));
+      export const plan = publicAction(() => schedule("once", {}, Date.now() / 1000));"""
+
+    async def scene(server: ActionServer) -> None:
+        executor, refused = server._runtime.executor, asyncio.Event()
+        begin = executor._answer_run_job_action
+
+        async def pause_and_begin(job_id: str, call: Sequence[Any]) -> Any:
+            if not refused.is_set():
+                await server.operate("pause_deployment", {})
+            answer = await begin(job_id, call)
+            refused.set()
+            return answer
+
+        executor._answer_run_job_action = pause_and_begin  # type: ignore[method-assign]
+        await server.value("plan")
+        await refused.wait()
+        (job,) = await server.system_rows("_scheduled_jobs")
+        assert job["state"] == {"type": "pending"} and job["nextTs"] is not None
+        await server.operate("unpause_deployment", {})
+        states = await _ended_states(server, 1)
+        assert list(states.values()) == ["success"]
+        assert (await server.query("count", {"name": "a"})).value == b"1.0"
+
+    play(ActionServer(tmp_path, source), scene)
 
 
 def test_the_limits_of_actions_fit_together() -> None:
