@@ -31,6 +31,7 @@ FORMAT_VERSION = 1
 FREE_BYTES_MIN = 1 << 30
 INSTANCE_NAME_DEFAULT = "tidelog"
 ARCHIVE_FOLDER = "archive"
+_FORMAT_FILE = "format"
 
 
 class StartRefused(Exception):
@@ -79,6 +80,11 @@ class DataFolder:
     @property
     def logs(self) -> Path:
         return self.path / "logs"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it ever was a server's."""
+        return (self.path / _FORMAT_FILE).exists()
 
     def prepare(self) -> None:
         """Create what is missing, or refuse with what to do."""
@@ -171,7 +177,7 @@ class DataFolder:
         (self.run / "fenced").unlink(missing_ok=True)
 
     def _check_format(self) -> None:
-        path = self.path / "format"
+        path = self.path / _FORMAT_FILE
         version = int(_kept(path, lambda: str(FORMAT_VERSION)))
         if version > FORMAT_VERSION:
             raise StartRefused(

@@ -70,7 +70,8 @@ def rotate_secret(data: DataOption = None, config: ConfigOption = None) -> None:
     with _refusals():
         if settings.instance_secret is not None:
             raise StartRefused("INSTANCE_SECRET is set: change it where it is set.")
-        folder.prepare()
+        if not folder.has_begun:
+            raise StartRefused(f"{folder.path} is no server's data folder: it has no secret.")
         lock_file = folder.try_hold()
         if lock_file is None:
             raise StartRefused(f"A server uses the data folder {folder.path}. Stop it first.")

@@ -55,6 +55,13 @@ def test_the_secret_of_a_server_that_runs_stays(tmp_path: Path) -> None:
     assert DataFolder(tmp_path).credentials(Settings()) == before
 
 
+def test_where_there_is_no_server_no_secret_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "mistyped"
+    refused = tidelog(folder, "rotate-secret")
+    assert refused.exit_code == 1 and "no server's data folder" in refused.output
+    assert not folder.exists()
+
+
 def test_a_secret_that_is_set_outside_is_changed_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
