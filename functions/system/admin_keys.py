@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.system.deployment_events import KEYS_REVOKED, record_event
 from functions.system.operation import Args, SystemContext
 from functions.transaction import Transaction
 from log.errors import bad_json_body
@@ -24,8 +25,10 @@ def revoke_admin_keys(
     if isinstance(key_id, str):
         if key_id not in _revoked_ids(transaction):
             transaction.insert(REVOKED, {"keyId": key_id})
+            record_event(transaction, KEYS_REVOKED, {"key_id": key_id})
     elif isinstance(issued_until, int) and not isinstance(issued_until, bool):
         transaction.insert(REVOKED, {"issuedUntil": float(issued_until)})
+        record_event(transaction, KEYS_REVOKED, {"issued_until": float(issued_until)})
     else:
         raise bad_json_body("a revocation has a `keyId` or a number `issuedUntil`")
     return {}

@@ -11,6 +11,7 @@ from typing import Any
 
 from functions import cron_jobs
 from functions.catalog import BACKEND_STATE, NO_STOPS, PAUSED
+from functions.system.deployment_events import STATE_CHANGED, record_event
 from functions.system.errors import deployment_not_paused
 from functions.system.operation import Args, SystemContext
 from functions.transaction import Transaction
@@ -22,6 +23,7 @@ def pause_deployment(
     """Run no functions from now on. Of no effect when it is paused."""
     if not transaction.catalog.is_paused:
         _write(transaction, PAUSED)
+        record_event(transaction, STATE_CHANGED, {"old_state": "running", "new_state": "paused"})
     return {}
 
 
@@ -32,6 +34,7 @@ def unpause_deployment(
     if not transaction.catalog.is_paused:
         raise deployment_not_paused()
     _write(transaction, NO_STOPS["user"])
+    record_event(transaction, STATE_CHANGED, {"old_state": "paused", "new_state": "running"})
     cron_jobs.skip_due_runs(transaction)
     return {}
 

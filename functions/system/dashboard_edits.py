@@ -13,6 +13,7 @@ from typing import Any
 
 from functions.catalog import BY_CREATION_TIME, Table
 from functions.system import files
+from functions.system.deployment_events import TABLE_CLEARED, record_event
 from functions.system.operation import Args, SystemContext, argument
 from functions.transaction import Transaction
 from log import values
@@ -92,6 +93,9 @@ def clear_table_page(transaction: Transaction, args: Args, _context: SystemConte
     for document_id in ids:
         assert table is not None
         transaction.delete(table, document_id)
+    if table is not None and not has_more:
+        facts = {"table_names": [table.name], "component": transaction.component.path}
+        record_event(transaction, TABLE_CLEARED, facts)
     return {"deleted": float(len(ids)), "hasMore": has_more, "continueCursor": ""}
 
 

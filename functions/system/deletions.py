@@ -14,6 +14,13 @@ from functions.components import COMPONENTS, owner_of
 from functions.cron_jobs import replace_crons
 from functions.scheduled_jobs import ARGUMENTS, JOBS
 from functions.system import errors
+from functions.system.deployment_events import (
+    COMPONENT_DELETED,
+    JOBS_DELETED,
+    TABLES_DELETED,
+    record_event,
+    some_of,
+)
 from functions.system.files import FILES
 from functions.system.import_tables import drop_table
 from functions.system.operation import SystemContext, enter_component_of_id
@@ -35,9 +42,12 @@ def delete_tables(
     for name in names:
         if name in _declared(catalog):
             raise errors.table_is_declared(name)
-    for table in catalog.user_tables():
-        if table.name in names:
-            drop_table(transaction, table)
+    deleted = [table for table in catalog.user_tables() if table.name in names]
+    for table in deleted:
+        drop_table(transaction, table)
+    if deleted:
+        facts = {"table_names": some_of(table.name for table in deleted), "component": catalog.component.path}
+        record_event(transaction, TABLES_DELETED, facts)
     return {}
 
 
@@ -62,6 +72,7 @@ def delete_component(
         _delete_content(transaction)
         assert catalog.component.row_id is not None
         transaction.delete(catalog.tables[COMPONENTS], catalog.component.row_id)
+    record_event(transaction, COMPONENT_DELETED, {"component": path})
     return {}
 
 
@@ -93,7 +104,10 @@ def delete_scheduled_functions(
         if owner_of(job) == path:
             _delete_row(transaction, JOBS, job)
             count += 1
-    return {"isDone": count < JOBS_CANCELLED_PER_STEP}
+    is_done = count < JOBS_CANCELLED_PER_STEP
+    if is_done:
+        record_event(transaction, JOBS_DELETED, {"component": path})
+    return {"isDone": is_done}
 
 
 def _delete_row(transaction: Transaction, name: str, row: dict[str, Any]) -> None:

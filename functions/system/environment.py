@@ -15,6 +15,12 @@ from functions.images import read_module
 from functions.system import errors
 from functions.system.analysis import Evaluator
 from functions.system.auth_config import AuthInfo, evaluate_auth, replace_auth
+from functions.system.deployment_events import (
+    VARIABLE_CREATED,
+    VARIABLE_DELETED,
+    VARIABLE_UPDATED,
+    record_event,
+)
 from functions.system.env_declarations import active_declarations, check_declared_values, missing_variables
 from functions.system.operation import SystemContext
 from functions.system.push_request import AUTH_PATH, PushedModule
@@ -65,13 +71,20 @@ def update_environment_variables(
     rows = {row["name"]: row for row in transaction.all_documents(table)}
     for name in sorted(rows.keys() - environment.keys()):
         transaction.delete(table, rows[name]["_id"])
+        _record(transaction, VARIABLE_DELETED, name)
     for name, value in sorted(environment.items()):
         if name not in rows:
             transaction.insert("_environment_variables", {"name": name, "value": value})
+            _record(transaction, VARIABLE_CREATED, name)
         elif rows[name]["value"] != value:
             transaction.patch(table, rows[name]["_id"], {"value": value})
+            _record(transaction, VARIABLE_UPDATED, name)
     if auth_sha256 is not None:
         replace_auth(transaction, prepared.auth)
+
+
+def _record(transaction: Transaction, action: str, name: str) -> None:
+    record_event(transaction, action, {"variable_name": name})
 
 
 def list_environment_variables(

@@ -1,7 +1,7 @@
 """Rows of system tables that nobody can ask for any more (spec 04 3.2).
 
 What is kept for a while and then of no use: the answers of sessions long gone, schemas that were replaced,
-jobs that ended.
+jobs that ended, the history of the deployment.
 One step is one small transaction, so that it never stands in anybody's way.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from functions.catalog import BY_CREATION_TIME
 from functions.scheduled_jobs import remove_ended_jobs
+from functions.system.deployment_events import EVENTS
 from functions.system.lifecycle import SchemaState
 from functions.transaction import Transaction
 from log import values
@@ -19,6 +20,7 @@ from log.keys import encode_item
 from log.limits import (
     DEAD_SCHEMA_RETENTION_HOURS,
     ENDED_JOB_RETENTION_DAYS,
+    EVENT_RETENTION_DAYS,
     GARBAGE_ROWS_PER_STEP,
     SESSION_REQUEST_RETENTION_DAYS,
 )
@@ -39,6 +41,8 @@ def collect_step(transaction: Transaction, now_ms: float) -> int:
         for row in _older_than(transaction, "_schemas", schema_cutoff_ms)
         if row["state"]["state"] in _DEAD_SCHEMAS
     ]
+    event_cutoff_ms = now_ms - EVENT_RETENTION_DAYS * 24 * _HOUR_MS
+    gone += [(EVENTS, row) for row in _older_than(transaction, EVENTS, event_cutoff_ms)]
     for table_name, row in gone:
         transaction.delete(transaction.catalog.tables[table_name], row["_id"])
     job_cutoff_ns = int((now_ms - ENDED_JOB_RETENTION_DAYS * 24 * _HOUR_MS) * 1e6)

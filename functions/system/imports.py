@@ -12,6 +12,7 @@ from typing import Any
 from functions.call_checks import component_not_found_text
 from functions.components import APP_PATH
 from functions.system import transfer_errors as errors
+from functions.system.deployment_events import DATA_IMPORTED, record_event, some_of
 from functions.system.lifecycle import ImportState, TransferEvent, next_import_state
 from functions.system.operation import SystemContext
 from functions.transaction import Transaction
@@ -233,6 +234,9 @@ def complete_import(transaction: Transaction, import_id: str, rows_written: int,
     assert row is not None
     facts = {"num_rows_written": rows_written, "timestamp": now_ns}
     _move(transaction, row, TransferEvent.FINISHED, facts)
+    tables = some_of(each["display_table_name"] for each in row["checkpoints"] or ())
+    told = {"import_id": import_id, "table_names": tables, "num_rows_written": rows_written}
+    record_event(transaction, DATA_IMPORTED, told)
 
 
 def fail_import(transaction: Transaction, import_id: str, message: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from functions import scheduled_jobs
 from functions.path import parse_function_path
 from functions.scheduled_jobs import BY_NEXT_TS, CANCELED, JOBS
+from functions.system.deployment_events import ALL_JOBS_CANCELED, JOB_CANCELED, record_event
 from functions.system.operation import SystemContext
 from functions.transaction import Transaction
 from log import values
@@ -22,6 +23,7 @@ def cancel_job(
 ) -> dict[str, Any]:
     """One job; one that has ended stays as it is."""
     scheduled_jobs.cancel(transaction, body.get("id"))
+    record_event(transaction, JOB_CANCELED, {"id": body["id"]})
     return {}
 
 
@@ -45,7 +47,10 @@ def cancel_all_jobs(
             found.append(job["_id"])
     for job_id in found:
         scheduled_jobs.end_job(transaction, job_id, {"type": CANCELED})
-    return {"isDone": len(found) < JOBS_CANCELLED_PER_STEP}
+    is_done = len(found) < JOBS_CANCELLED_PER_STEP
+    if is_done:
+        record_event(transaction, ALL_JOBS_CANCELED, {"udf_path": canonical})
+    return {"isDone": is_done}
 
 
 def _timestamp(body: dict[str, Any], name: str, otherwise: int | None) -> int | None:

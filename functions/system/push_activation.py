@@ -17,6 +17,7 @@ from functions.system import errors
 from functions.system.analysis import CRONS_PATH
 from functions.system.auth_config import replace_auth
 from functions.system.component_rows import mount, replace_definitions, unmount
+from functions.system.deployment_events import record_push
 from functions.system.env_declarations import check_environment, env_declarations
 from functions.system.modules import StagedModule, delete_sources, replace_modules
 from functions.system.operation import SystemContext
@@ -47,7 +48,9 @@ def finish_push(
         return {"authDiff": {"added": [], "removed": []}, "definitionDiffs": {}, "componentDiffs": {}}
     if not staged.builds_indexes:
         raise errors.push_replaced()  # code generation never finishes: nothing was built for it
-    return _activate(transaction, push_id, staged)
+    answer = _activate(transaction, push_id, staged)
+    record_push(transaction, message if isinstance(message, str) else None, answer["componentDiffs"])
+    return answer
 
 
 def _activate(transaction: Transaction, push_id: str, staged: StagedPush) -> dict[str, Any]:

@@ -72,6 +72,18 @@ def test_an_edit_sent_again_on_another_socket_is_made_once(server: RunningServer
     assert len(shown["page"]) == 1
 
 
+def test_the_history_names_a_deploy_with_its_message(server: RunningServer, app: Path) -> None:
+    key = server.admin_key()
+    deployed = server.cli(app, "deploy", "-y", "--typecheck", "disable", "--message", "in the history")
+    assert deployed.returncode == 0, deployed.stdout
+    last = call(server, "query", f"{FOLDER}/deploymentEvents:lastPushEvent", {}, key=key)
+    assert last["metadata"]["message"] == "in the history"
+    options = {"numItems": 1, "cursor": None}
+    args = {"paginationOpts": options, "filters": {"actions": [last["action"]]}}
+    shown = call(server, "query", f"{FOLDER}/paginatedDeploymentEvents:default", args, key=key)
+    assert shown["page"] == [last]
+
+
 def test_tables_are_deleted_and_their_shapes_told(server: RunningServer) -> None:
     key = server.admin_key()
     headers = {"Authorization": f"Convex {key}"}
