@@ -8,10 +8,8 @@ action that another one calls runs inside it: it waits for nobody, or both would
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from actors.action_files import Transactions
@@ -25,6 +23,7 @@ from actors.executor_pool import ExecutorPool
 from actors.fetch import HttpTransport
 from actors.function_runs import invocation_of
 from actors.http_exchange import HttpExchange
+from actors.javascript_threads import javascript_threads
 from actors.node_actions import NodeActions, is_node_action
 from functions import action
 from functions.action import PreparedAction
@@ -44,8 +43,6 @@ from log.limits import (
     ACTIONS_MEMORY_BYTES_MAX,
     ACTIONS_RUNNING_MAX,
 )
-
-_THREAD_STACK_BYTES = 64 << 20  # JavaScript nests on it
 
 
 class Actions:
@@ -70,7 +67,7 @@ class Actions:
         self._services = ActionServices(
             executors, transactions, self._run_nested, files, self._transport, now_ns
         )
-        self._threads = _threads(ACTION_THREADS)
+        self._threads = javascript_threads(ACTION_THREADS)
         self._admission = Admission(running_max, ACTIONS_MEMORY_BYTES_MAX)
         self._last_image_bytes = 0
 
@@ -181,17 +178,3 @@ class Actions:
 
         outcome = action.conclude(prepared, settled, run.host.logs, unawaited, source_map)
         return Ended(outcome, attempt.transaction.begin_ts, calls=operations.calls)
-
-
-def _threads(count: int) -> ThreadPoolExecutor:
-    """Threads with room for JavaScript's stack. All are started here: the size is that of the moment."""
-    before = threading.stack_size(_THREAD_STACK_BYTES)
-    try:
-        pool = ThreadPoolExecutor(count, thread_name_prefix="javascript")
-        all_there = threading.Barrier(count + 1)
-        for _ in range(count):
-            pool.submit(all_there.wait)
-        all_there.wait()
-        return pool
-    finally:
-        threading.stack_size(before)

@@ -14,6 +14,7 @@ Messages (method: arguments -> answer):
     http_begin, http_read, http_leave: see actors/http_actions.py
     run_inline: call, source, component id       -> an outcome: of the query that this module exports
     operate: name, body (JSON bytes)             -> JSON bytes
+    prepare_push: body of a finish_push          -> none: it may be activated now
     status:                                      -> for operators
 """
 
@@ -41,6 +42,7 @@ from actors.import_worker import ImportJob
 from actors.job_runs import run_job
 from actors.node_actions import NodeActions
 from actors.node_reader import NodeReader
+from actors.push_preparation import PushPreparation
 from actors.runtime import Client, Peer
 from actors.system_calls import SystemCalls, check_may_write
 from actors.transactor import Transactor
@@ -72,6 +74,7 @@ class Executor:
         self._transactor = Transactor(self._reader, now_ns)
         codec = CursorCodec(settings.instance_secret)
         self._system = SystemCalls(engine, settings, codec, self._transactor, self._begin_reading, now_ns)
+        self._push_preparation = PushPreparation(engine, settings.system_environment, self._begin_reading)
         self._has_core = asyncio.Event()
         self._actions = self._make_actions(executors) if executors is not None else None
         self._http_actions = HttpActions(self._actions) if self._actions is not None else None
@@ -124,6 +127,7 @@ class Executor:
 
     async def close(self) -> None:
         """Let go of the network, of other processes, and of what runs beside the calls."""
+        self._push_preparation.close()
         for worker in self._workers:
             await worker.stop()
         if self._actions is not None:
@@ -151,6 +155,7 @@ class Executor:
             "run_job_action": self._answer_run_job_action,
             "run_inline": self._answer_run_inline,
             "operate": self._operate,
+            "prepare_push": self._push_preparation.prepare,
         }
         if method in handlers:
             await self._has_core.wait()  # a gateway may know us before we know the core

@@ -26,6 +26,10 @@ class ExecutorPool:
     def is_empty(self) -> bool:
         return not self._peers
 
+    @property
+    def peers(self) -> Sequence[Peer]:
+        return self._peers
+
     def set(self, peers: Sequence[Peer]) -> None:
         self._peers = list(peers)
         self._running = {peer: self._running.get(peer, 0) for peer in peers}

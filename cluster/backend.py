@@ -8,6 +8,7 @@ nothing; the outcome of any other mutation or action is unknown and said to be.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -32,9 +33,9 @@ from gateway.backend import (
 )
 from log.errors import BackendError, internal_server_error, unknown_outcome
 from log.identity import Identity
-from log.limits import ACTOR_FACTS_SECONDS_MAX
+from log.limits import ACTOR_FACTS_SECONDS_MAX, PUSH_PREPARATION_SECONDS_MAX
 
-_SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push"})
+_SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push", "finish_push"})
 _WORKER_OPERATIONS = frozenset({"request_export", "create_import", "perform_import"})
 """What wakes a worker of the slow executor, and is therefore asked nowhere else."""
 _REPEATABLE_OPERATIONS = frozenset({"store_file", "locate_file", "locate_export"})
@@ -184,10 +185,17 @@ class ClusterBackend:
             pool = self._slow_executors
         else:
             pool = self._for_slow_work() if operation in _SLOW_OPERATIONS else self._executors
+        if operation == "finish_push":
+            await self._prepare_push(body)
         answer: bytes = await pool.ask(
             "operate", operation, body, may_repeat=operation in _REPEATABLE_OPERATIONS
         )
         return answer
+
+    async def _prepare_push(self, body: bytes) -> None:
+        """Give every executor time to make ready for the new code. Who cannot does it when it is called."""
+        peers = {*self._executors.peers, *self._slow_executors.peers}
+        await asyncio.gather(*(_ask_to_prepare(peer, body) for peer in peers))
 
     async def register(self, key: int, reads: bytes, ts: int) -> Registered | Invalidated:
         answer = await self._ask_core("register", key, reads, ts)
@@ -271,6 +279,12 @@ class _Pieces:
 
     def leave(self) -> None:
         self._peer.send("http_leave", self._number)
+
+
+async def _ask_to_prepare(peer: Peer, body: bytes) -> None:
+    with contextlib.suppress(ConnectionLost, BackendError, TimeoutError):
+        async with asyncio.timeout(PUSH_PREPARATION_SECONDS_MAX):
+            await peer.call("prepare_push", body)
 
 
 async def _facts_of(role: str, peer: Peer | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -100,9 +100,17 @@ class Images:
 
 def environment_of(catalog: Catalog, system: Mapping[str, str]) -> dict[str, str]:
     """What `process.env` of a component's functions holds; its site is below the app's (spec 03 5.5)."""
-    prefix = catalog.component.http_prefix
-    site = {"CONVEX_SITE_URL": system["CONVEX_SITE_URL"] + prefix.rstrip("/")} if prefix is not None else {}
-    return {**system, **site, **catalog.environment}
+    return visible_environment(catalog.component.http_prefix, catalog.environment, system)
+
+
+def visible_environment(
+    http_prefix: str | None, own: Mapping[str, str], system: Mapping[str, str]
+) -> dict[str, str]:
+    """`environment_of`, of a component that may be none yet: `own` are its variables."""
+    if http_prefix is None:
+        return {**system, **own}
+    site = system["CONVEX_SITE_URL"] + http_prefix.rstrip("/")
+    return {**system, "CONVEX_SITE_URL": site, **own}
 
 
 def read_module(snapshot: SnapshotReader, sha256: str) -> ModuleText | None:
@@ -126,13 +134,24 @@ def _key_of(catalog: Catalog, environment: dict[str, str]) -> bytes:
 
 
 def _request_of(catalog: Catalog, snapshot: SnapshotReader, environment: dict[str, str]) -> ImageRequest:
+    modules = ((module.path, module.sha256) for module in catalog.modules.values() if not module.is_node)
+    return stored_image_request(modules, snapshot, environment, catalog.udf_config)
+
+
+def stored_image_request(
+    modules: Iterable[tuple[str, str]],
+    snapshot: SnapshotReader,
+    environment: dict[str, str],
+    udf_config: dict[str, object] | None,
+) -> ImageRequest:
+    """The request for modules of our own runtime that have their texts: (path, hash)."""
     sources = {}
-    for module in catalog.modules.values():
-        if not module.is_node and module.path not in NOT_EVALUATED:
-            text = read_module(snapshot, module.sha256)
-            invariant(text is not None, "a module row has its text", path=module.path)
-            sources[module.path] = text.source.encode() if text is not None else b""
-    return image_request(sources, environment, catalog.udf_config)
+    for path, sha256 in modules:
+        if path not in NOT_EVALUATED:
+            text = read_module(snapshot, sha256)
+            invariant(text is not None, "a module row has its text", path=path)
+            sources[path] = text.source.encode() if text is not None else b""
+    return image_request(sources, environment, udf_config)
 
 
 def image_request(

@@ -36,13 +36,15 @@ async def call(client: httpx.AsyncClient, kind: str, path: str, args: dict[str, 
     return answer.json()["value"]
 
 
-async def query_latencies(client: httpx.AsyncClient, seconds: float) -> list[float]:
+async def query_latencies(
+    client: httpx.AsyncClient, seconds: float, path: str = "messages:count"
+) -> list[float]:
     """Milliseconds of one query after another, sorted."""
     found: list[float] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         started = time.perf_counter()
-        await call(client, "query", "messages:count", {"name": f"nobody {time.monotonic_ns()}"})
+        await call(client, "query", path, {"name": f"nobody {time.monotonic_ns()}"})
         found.append((time.perf_counter() - started) * 1_000)
         await asyncio.sleep(0.01)
     return sorted(found)

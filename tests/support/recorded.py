@@ -147,6 +147,9 @@ class RecordedServer:
 
     async def push(self, source: str = SHOP, *others: Any, **notes_indexes: list[str]) -> None:
         """As the CLI pushes: start, wait for the indexes, finish. `others` are modules beside shop.js."""
+        await self.finish_push(await self.start_push(source, *others, **notes_indexes))
+
+    async def start_push(self, source: str, *others: Any, **notes_indexes: list[str]) -> Any:
         notes = table("notes", **notes_indexes)
         notes["searchIndexes"] = [
             {"indexDescriptor": "words", "searchField": "text", "filterFields": ["luck"]}
@@ -162,6 +165,9 @@ class RecordedServer:
             "type"
         ] != "complete":
             await asyncio.sleep(0.01)
+        return started
+
+    async def finish_push(self, started: Any) -> None:
         await self.operate("finish_push", {"startPush": started, "dryRun": False, "message": None})
 
     async def set_variable(self, name: str, value: str) -> None:

@@ -1,0 +1,53 @@
+"""What an executor does before a push is activated: it builds the images of the new code.
+
+On a thread of its own, so that calls of the old code go on; JavaScript needs a core and not the interpreter's
+lock. Nobody depends on it: a push that could not be prepared is activated all the same, and the first call of
+the new code builds its image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import orjson
+
+from actors.chain import Attempt
+from actors.javascript_threads import javascript_threads
+from functions.isolate import Engine
+from functions.system.push_images import image_requests
+from functions.system.staged_push import find_push
+from log.limits import IMAGES_HELD_MAX
+
+
+class PushPreparation:
+    """Of one executor."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        system_environment: Mapping[str, str],
+        begin_reading: Callable[[None], Awaitable[Attempt]],
+    ) -> None:
+        self._engine, self._system_environment = engine, system_environment
+        self._begin_reading = begin_reading
+        self._thread: ThreadPoolExecutor | None = None  # most executors live through few pushes
+
+    async def prepare(self, body: bytes) -> None:
+        """Build what the push needs that this finish_push request names; nothing when there is none. No more
+        images than the engine keeps: the app's, and those of its first components."""
+        request, transaction = orjson.loads(body), (await self._begin_reading(None)).transaction
+        found = find_push(transaction, request.get("startPush")) if isinstance(request, dict) else None
+        if found is None or not found[1].builds_indexes:
+            return
+        if self._thread is None:
+            self._thread = javascript_threads(1)
+        wanted = image_requests(found[1], transaction.snapshot, self._system_environment)
+        for each in list(islice(wanted, IMAGES_HELD_MAX)):
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.build_image, each)
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()

@@ -1,0 +1,52 @@
+"""Before a push is activated its image is built, beside the calls and by nobody again."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from functions.image import ImageBuilder
+
+from ..support.action_server import ACTIONS, ActionServer, play
+from ..support.recorded import SHOP
+
+ANSWER = "export const answer = query(() => NUMBER);"
+
+
+def watch_builds(server: ActionServer) -> list[bool]:
+    """Whether each build from now on is on another thread than the loop's. Nothing is kept from before."""
+    builder: ImageBuilder = server._runtime.executor._engine._images  # type: ignore[attr-defined]
+    loop_thread, found = threading.get_ident(), []
+    build = builder._build
+
+    def watched(*arguments: Any) -> Any:
+        found.append(threading.get_ident() != loop_thread)
+        return build(*arguments)
+
+    builder._build = watched  # type: ignore[method-assign]
+    builder._cache.clear()
+    return found
+
+
+def test_the_first_call_of_new_code_finds_its_image(tmp_path: Path) -> None:
+    async def scene(server: ActionServer) -> None:
+        assert (await server.query("answer", {})).value == b"1.0"
+        started = await server.start_push(SHOP + ACTIONS + ANSWER.replace("NUMBER", "2"))
+        builds = watch_builds(server)
+        await server.finish_push(started)
+        assert builds == [True], "once, and while calls could go on"
+        assert (await server.query("answer", {})).value == b"2.0"
+        assert builds == [True]
+
+    play(ActionServer(tmp_path, ANSWER.replace("NUMBER", "1")), scene)
+
+
+def test_what_names_no_push_prepares_nothing(tmp_path: Path) -> None:
+    async def scene(server: ActionServer) -> None:
+        builds = watch_builds(server)
+        for body in (b"[]", b"{}", b'{"startPush":{"pushId":"gone"}}', b'{"startPush":{"pushId":7}}'):
+            await server._runtime.executor._push_preparation.prepare(body)
+        assert builds == []
+
+    play(ActionServer(tmp_path, ANSWER), scene)
