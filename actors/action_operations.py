@@ -31,7 +31,6 @@ from functions.isolate import AnswerError
 from functions.search.vector_search import vector_search
 from functions.system.files import FileAccess
 from functions.transaction import Transaction
-from log.errors import not_supported_yet
 from log.identity import UNKNOWN, Identity
 from log.limits import ACTION_CALLS_TOLD_MAX, ACTION_DEPTH_MAX, ACTION_SECONDS_MAX
 
@@ -79,8 +78,6 @@ class ActionOperations:
             return await self._files.perform(name, arguments)
         handler = _HANDLERS.get(name)
         if handler is None:
-            if name in NOT_BUILT:
-                raise not_supported_yet(NOT_BUILT[name])
             raise errors.unknown_async_operation(name)
         return await handler(self, arguments)
 
@@ -162,6 +159,9 @@ class ActionOperations:
         handle = await self._transactions.read(lambda transaction: create_handle(transaction, arguments))
         return orjson.dumps(handle)
 
+    async def refuse_audit(self, _arguments: dict[str, Any]) -> bytes:
+        raise errors.no_audit_log_in_actions()
+
     async def search_vectors(self, arguments: dict[str, Any]) -> bytes:
         return await self._transactions.search(lambda transaction: vector_search(transaction, arguments))
 
@@ -219,13 +219,9 @@ _HANDLERS: dict[str, Handler] = {
     "1.0/actions/cancel_job": ActionOperations.cancel,
     "1.0/actions/vectorSearch": ActionOperations.search_vectors,
     "1.0/createFunctionHandle": ActionOperations.create_handle,
+    "1.0/auditLog": ActionOperations.refuse_audit,
     "host/sleep": ActionOperations.sleep,
     "host/fetch": ActionOperations.fetch,
     "host/fetchWrite": ActionOperations.write_to_fetch,
     "host/fetchRead": ActionOperations.read_from_fetch,
 }
-
-NOT_BUILT = {
-    "1.0/auditLog": "audit logging",
-}
-"""Calls of the package that have no implementation yet, and what a user knows them as (docs/status.md)."""

@@ -87,6 +87,7 @@ def outcome_fields(ended: Ended, seconds: float) -> list[Any]:
         seconds,
         outcome.udf_type,
         outcome.usage,
+        outcome.audit_lines,
         ended.calls,
     ]
 

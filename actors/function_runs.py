@@ -39,8 +39,8 @@ def _read(outcome: RunOutcome, transaction: Transaction) -> Ended:
 
 
 def run_mutation(runner: Runner, call: RunCall, path: FunctionPath, attempt: Attempt) -> Done[Ended]:
-    """The result, and the trace to commit the attempt's writes with; without a trace there is nothing to
-    commit: the session's request was answered before, the function failed, or it wrote nothing."""
+    """The result, and the trace to commit the attempt's writes and audit lines with; without a trace there is
+    nothing to commit: the session's request was answered before, the function failed, or it left nothing."""
     transaction, clock, seed = attempt.transaction, attempt.clock, attempt.seed
     recorded = recorded_outcome(transaction, call)
     if recorded is not None:
@@ -50,7 +50,8 @@ def run_mutation(runner: Runner, call: RunCall, path: FunctionPath, attempt: Att
     if outcome.error is not None:
         return Done(ended)
     record_outcome(transaction, call, outcome)
-    return Done(ended, trace_of(call, attempt, outcome) if transaction.has_writes else None)
+    leaves_something = transaction.has_writes or outcome.audit_lines
+    return Done(ended, trace_of(call, attempt, outcome) if leaves_something else None)
 
 
 def logs_crc(lines: tuple[str, ...]) -> int:
@@ -92,4 +93,5 @@ def trace_of(call: RunCall, attempt: Attempt, outcome: RunOutcome) -> CallTrace:
         logs_crc=logs_crc(outcome.log_lines),
         may_call_internal=call.may_call_internal,
         parent_job_id=call.parent_job_id or "",
+        audit_lines=outcome.audit_lines,
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -133,7 +134,8 @@ def _differences(recorded: CommitBody, rerun: _Rerun, catalog: Catalog) -> Itera
         return
     old, new = recorded.trace, rerun.body.trace
     if not new.path:  # nothing to commit: no trace was made
-        yield Difference("outcome", f"{len(recorded.writes)} documents written", "no document written")
+        left = f"{len(recorded.writes)} documents written, {len(old.audit_lines)} audit lines"
+        yield Difference("outcome", left, "nothing written")
         return
     if old.outcome_crc != new.outcome_crc:
         result = (rerun.value or b"null").decode(errors="replace")
@@ -142,7 +144,15 @@ def _differences(recorded: CommitBody, rerun: _Rerun, catalog: Catalog) -> Itera
         yield Difference("console", _digest(old.logs_crc), _digest(new.logs_crc))
     if old.reads_crc != new.reads_crc:
         yield Difference("reads", _digest(old.reads_crc), _digest(new.reads_crc))
+    yield from _differing_audit_lines(old.audit_lines, new.audit_lines)
     yield from _differing_writes(recorded.writes, rerun.body.writes, catalog)
+
+
+def _differing_audit_lines(recorded: tuple[bytes, ...], replayed: tuple[bytes, ...]) -> Iterator[Difference]:
+    for number, (old, new) in enumerate(zip_longest(recorded, replayed), start=1):
+        if old != new:
+            shown = [line.decode(errors="replace") if line is not None else ABSENT for line in (old, new)]
+            yield Difference(f"audit line {number}", *shown)
 
 
 def _differing_writes(

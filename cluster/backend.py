@@ -340,7 +340,8 @@ def _job_call(path: str, late_seconds: float | None) -> FunctionCall:
 
 
 def _outcome(fields: Sequence[Any]) -> FunctionOutcome:
-    value, message, data, log_lines, ts, journal, reads, identity, time, seconds, udf_type, used, _ = fields
+    value, message, data, log_lines, ts, journal, reads, identity, time, seconds, *rest = fields
+    udf_type, used, audit_lines, _calls = rest
     return FunctionOutcome(
         value=value,
         error=FunctionError(message, data) if message is not None else None,
@@ -353,4 +354,5 @@ def _outcome(fields: Sequence[Any]) -> FunctionOutcome:
         execution_seconds=seconds,
         udf_type=udf_type,
         usage=Usage(*used),
+        audit_lines=tuple(audit_lines),
     )

@@ -53,12 +53,14 @@ def tail_line(record: Record, names: Names) -> str:
 
 
 def _counts(body: CommitBody, names: Names) -> str:
-    """How many documents of which table were added (+), changed (~) and removed (-)."""
+    """How many documents of which table were added (+), changed (~) and removed (-); how many audit lines."""
     parts = []
     for tablet_id, writes in groupby(body.writes, key=lambda write: write.tablet_id):
         signs = [_sign(write.previous_ts != 0, write.document is not None) for write in writes]
         counts = [f"{sign}{signs.count(sign)}" for sign in "+~-" if sign in signs]
         parts.append(f"{names.table(tablet_id)} {' '.join(counts)}")
+    if body.trace.audit_lines:
+        parts.append(f"audited {len(body.trace.audit_lines)}")
     return ", ".join(parts) or "nothing written"
 
 
@@ -114,6 +116,8 @@ def _call_lines(call_id: bytes, trace: CallTrace) -> Iterator[str]:
     yield _labelled("clock", f"Date.now() {trace.now_ms:.0f}, creation times from {trace.creation_ms!r}")
     digests = f"outcome {trace.outcome_crc:08x}, console {trace.logs_crc:08x}, reads {trace.reads_crc:08x}"
     yield _labelled("digests", digests)
+    for line in trace.audit_lines:
+        yield _labelled("audit", line.decode(errors="replace"))
     if trace.session_id is not None:
         yield _labelled("session", f"{trace.session_id}:{trace.session_request}")
     yield _labelled("request", f"{trace.request_id or 'none'}, call id {call_id.hex()}")

@@ -136,6 +136,19 @@ def invalid_argument(argument: str | None, method: str, cause: str) -> BackendEr
     return bad_request("InvalidArgument", f"{where} `{method}`: {cause}")
 
 
+def audit_logs_exceed_limits() -> BackendError:
+    return bad_request("AuditLogsExceedLimits", "Audit logs exceed function execution limits")
+
+
+def no_audit_log_in_actions() -> BackendError:
+    return bad_request("NoAuditLogInActions", "Audit logging is not yet supported in actions")
+
+
+def no_deployment_audit_log() -> BackendError:
+    text = "writeDeploymentAuditLog is only available in system UDFs"
+    return bad_request("SystemFunctionsOnly", text)
+
+
 def unknown_operation(name: str) -> BackendError:
     return bad_request("UnknownOperation", f"Unknown operation {name}")
 

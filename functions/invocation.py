@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,7 +41,7 @@ from functions.isolate import (
     Settled,
     Terminated,
 )
-from functions.limit_warnings import size_warnings, usage_warnings
+from functions.limit_warnings import call_warnings
 from functions.outcome import (
     JsError,
     LogLines,
@@ -57,6 +56,7 @@ from functions.source_map import SourceMap
 from functions.syscalls import (
     CallContext,
     Observed,
+    audit_lines_of,
     decode_arguments,
     rejection,
 )
@@ -81,6 +81,7 @@ class RunOutcome:
     journal_end: str | None = None
     observed: Observed | None = None
     usage: Usage = NO_USAGE  # of the call's own transaction, nested calls included; no record keeps it
+    audit_lines: tuple[bytes, ...] = ()  # JSON objects, of the whole call tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +199,12 @@ class Runner:
             value, error = self._finish(callee, context, settled)
         except _StackKilled as killed:
             value, error = None, killed.error
-        for warning in _warnings(callee, transaction, value):
+        for warning in call_warnings(callee.arguments, transaction.budget, value):
             logs.add("WARN", [warning])
         usage = transaction.budget.usage(keeps_writes=error is None)
         journal = context.journal_end_next
-        return RunOutcome(value, error, udf_type, tuple(logs.pretty()), journal, observed, usage)
+        audited = audit_lines_of(context, now_ms) if transaction.audited and error is None else ()
+        return RunOutcome(value, error, udf_type, tuple(logs.pretty()), journal, observed, usage, audited)
 
     def _enter(
         self, callee: _Callee, context: CallContext, seed: bytes, now_ms: float, user_seconds: float
@@ -279,6 +281,7 @@ class Runner:
             return self._run_at(address, transaction, callee_type, parent, args, user_seconds)
         finally:
             transaction.enter_component(caller.component)
+            caller.transaction.audited = transaction.audited  # of a snapshot query, too
 
     def _run_at(
         self,
@@ -363,14 +366,6 @@ class _StackKilled(BackendError):
         self.error = error
 
 
-def _warnings(callee: _Callee, transaction: Transaction, value: bytes | None) -> Iterator[str]:
-    """Of limits that the call came near."""
-    yield from size_warnings("function arguments", callee.arguments, limits.FUNCTION_ARGS_BYTES_MAX)
-    yield from usage_warnings(transaction.budget)
-    if value is not None:
-        yield from size_warnings("function return value", value, limits.FUNCTION_RESULT_BYTES_MAX)
-
-
 def _refused(refused: Refused, udf_type: str) -> RunOutcome:
     return RunOutcome(None, refusal(refused.message), udf_type, observed=Observed())
 
@@ -397,4 +392,5 @@ def _beginning_of(transaction: Transaction) -> Transaction:
         is_read_only=True,
     )
     beginning.enter_component(transaction.component.path)
+    beginning.audited = transaction.audited
     return beginning

@@ -15,6 +15,14 @@ from log import limits, values
 _PER_EXECUTION = "in a single function execution"
 
 
+def call_warnings(arguments: bytes, budget: Budget, result: bytes | None) -> Iterator[str]:
+    """One line for each limit that a call came near. `result` is None when it failed."""
+    yield from size_warnings("function arguments", arguments, limits.FUNCTION_ARGS_BYTES_MAX)
+    yield from usage_warnings(budget)
+    if result is not None:
+        yield from size_warnings("function return value", result, limits.FUNCTION_RESULT_BYTES_MAX)
+
+
 def usage_warnings(budget: Budget) -> Iterator[str]:
     """One line for each limit of a transaction that is near."""
     ceilings = budget.ceilings

@@ -44,13 +44,18 @@ def one_of(args: dict[str, Any], name: str, known: dict[str, str], method: str) 
     return known[value]
 
 
-def whole_numbers(args: dict[str, Any], name: str, method: str) -> dict[str, int]:
-    """An object of such numbers; an absent one is empty."""
+def json_object(args: dict[str, Any], name: str, method: str) -> dict[str, Any]:
     value = args.get(name)
-    if value is None:
-        return {}
     if not isinstance(value, dict):
         raise errors.invalid_argument(name, method, f"expected an object, got {_kind(value)}")
+    return value
+
+
+def whole_numbers(args: dict[str, Any], name: str, method: str) -> dict[str, int]:
+    """An object of such numbers; an absent one is empty."""
+    if args.get(name) is None:
+        return {}
+    value = json_object(args, name, method)
     return {key: whole_number(value, key, method) for key, found in value.items() if found is not None}
 
 

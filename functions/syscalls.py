@@ -2,7 +2,7 @@
 
 Each handler takes the call's context and decoded arguments and answers JSON bytes. Documents pass through
 as the bytes they are stored as (design D9). A raised BackendError of a catchable kind is thrown into
-JavaScript; what is not built says so by name.
+JavaScript.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import orjson
 
 from functions import errors, scheduled_jobs
 from functions import syscall_arguments as arguments
+from functions.audit import actor_of, add_line, resolved_lines
 from functions.catalog import Table
 from functions.function_handles import callee_of, create_handle
 from functions.isolate import AnswerError
@@ -30,7 +31,7 @@ from functions.transaction import Transaction
 from functions.virtual_tables import VIRTUAL_TABLES, VirtualTable
 from log import values
 from log.chains import settled
-from log.errors import BackendError, not_supported_yet
+from log.errors import BackendError
 from log.identity import Identity
 from log.ids import InvalidId, check_table_name, decode_id
 from log.token_signer import TokenSigner
@@ -93,8 +94,6 @@ def answer_async(context: CallContext, name: str, args: bytes) -> bytes:
     """Every asynchronous call but `1.0/runUdf`, which needs another isolate (invocation.py)."""
     handler = ASYNC_HANDLERS.get(name)
     if handler is None:
-        if name in NOT_BUILT:
-            raise not_supported_yet(NOT_BUILT[name])
         raise errors.unknown_async_operation(name)
     return handler(context, decode_arguments(args))
 
@@ -103,6 +102,12 @@ def rejection(refusal: BackendError) -> AnswerError:
     """The rejected promise of a refused call."""
     data = values.dumps(refusal.data) if refusal.data is not None else None
     return AnswerError(refusal.message, data)
+
+
+def audit_lines_of(context: CallContext, now_ms: float) -> tuple[bytes, ...]:
+    """Of a call tree that succeeded. `now` is the one clock reading of the run, which its record keeps."""
+    facts = {"now": int(now_ms), "convexActor": actor_of(context.identity), **_request_facts(context)}
+    return resolved_lines(context.transaction.audited, facts)
 
 
 def decode_arguments(args: bytes) -> dict[str, Any]:
@@ -321,8 +326,23 @@ def _get_request_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
     if context.udf_type == "Query":
         raise errors.bad_request("NoRequestMetadataInQuery", "Cannot get request metadata in a Query")
     context.observed.identity = True
-    facts = {"requestId": context.request_id, "ip": None, "userAgent": None}
+    facts = _request_facts(context)
     return orjson.dumps({**facts, "scheduledFunctionId": context.job_id, "authToken": None})
+
+
+def _request_facts(context: CallContext) -> dict[str, Any]:
+    """The request at the root of the call tree; where it came from is not told to executors yet."""
+    return {"requestId": context.request_id, "ip": None, "userAgent": None}
+
+
+def _audit_log(context: CallContext, args: dict[str, Any]) -> bytes:
+    add_line(context.transaction, args)
+    context.observed.identity = True  # whoever else asks for the same is audited by a run of their own
+    return _NULL
+
+
+def _write_deployment_audit_log(_context: CallContext, _args: dict[str, Any]) -> bytes:
+    raise errors.no_deployment_audit_log()
 
 
 def _create_function_handle(context: CallContext, args: dict[str, Any]) -> bytes:
@@ -369,12 +389,9 @@ ASYNC_HANDLERS: dict[str, Handler] = {
     "1.0/getFunctionMetadata": _get_function_metadata,
     "1.0/getDeploymentMetadata": _get_deployment_metadata,
     "1.0/getRequestMetadata": _get_request_metadata,
+    "1.0/auditLog": _audit_log,
+    "1.0/writeDeploymentAuditLog": _write_deployment_audit_log,
     "1.0/getTransactionMetrics": _get_transaction_metrics,
     "1.0/createFunctionHandle": _create_function_handle,
     **STORAGE_HANDLERS,
 }
-
-NOT_BUILT = {
-    "1.0/auditLog": "Audit logging",
-}
-"""Calls of the package that have no implementation yet, and what a user knows them as (docs/status.md)."""

@@ -6,7 +6,7 @@ Knows documents, tables and indexes; knows no JavaScript, socket or store. All r
 Promises:
   - reads see the snapshot overlaid with the transaction's own writes, in key order;
   - the read set holds every interval consumed, to the last row returned and no further;
-  - rolling back to a savepoint removes writes made since, keeps reads, and never reuses ids;
+  - rolling back to a savepoint removes writes and audit lines made since, keeps reads, and never reuses ids;
   - `commit_body()` names each written document once, with every index key before and after.
 
 Read in this order: get, insert, _put, _move, commit_body; then functions/scan.py.
@@ -32,7 +32,7 @@ from functions.errors import (
 from functions.scan import Overlay, Scan
 from functions.snapshot import Row, SnapshotReader
 from functions.system.tables import index_row_id, table_row_id
-from functions.written import Written, key_writes, keys_of, row_of
+from functions.written import Written, document_write, keys_of, row_of
 from log import limits, values
 from log.commit_ts import holds_placeholder, leave_blanks
 from log.errors import schema_enforcement, too_many_tables
@@ -40,7 +40,7 @@ from log.ids import check_table_name, encode_id, new_internal_id
 from log.intervals import IntervalSet
 from log.keys import commit_ts_offsets, encode_item
 from log.read_set import Place, ReadSet
-from log.record import CallTrace, CommitBody, DocumentWrite, in_application_order
+from log.record import CallTrace, CommitBody, in_application_order
 
 RandomBytes = Callable[[int], bytes]
 
@@ -52,6 +52,7 @@ class Savepoint:
     position: int
     catalog: Catalog
     left: Mapping[str, Catalog]
+    audited: tuple[bytes, ...]
 
 
 class HotPlaceMet(Exception):
@@ -87,6 +88,7 @@ class Transaction:
         self._counted_intervals: dict[bytes, IntervalSet] = {}
         self._interval_count = 0
         self.random_bytes = random_bytes
+        self.audited: tuple[bytes, ...] = ()  # audit lines, their variables unresolved (functions/audit.py)
         self._next_creation_time = now_ms
         self.now_ns = int(now_ms * 1e6)
         self.now_seconds = int(now_ms // 1000)
@@ -368,14 +370,15 @@ class Transaction:
     # --- nesting and the end ----------------------------------------------------------------------
 
     def savepoint(self) -> Savepoint:
-        return Savepoint(len(self._history), self.catalog, self._left)
+        return Savepoint(len(self._history), self.catalog, self._left, self.audited)
 
     def roll_back(self, savepoint: Savepoint) -> None:
-        """Undo the writes since; reads and consumed ids stay (spec 04 1.4)."""
+        """Undo the writes and audit lines since; reads and consumed ids stay (spec 04 1.4)."""
         while len(self._history) > savepoint.position:
             document_id, before = self._history.pop()
             self._move(document_id, self._written[document_id], before)
         self.catalog, self._left = savepoint.catalog, savepoint.left
+        self.audited = savepoint.audited
 
     def commit_body(self, call_id: bytes, trace: CallTrace) -> CommitBody:
         """What to propose to the committer. Documents inserted and deleted here leave no trace."""
@@ -385,14 +388,7 @@ class Transaction:
             if found.encoded is not None and holds_placeholder(found.encoded)
         }
         writes = [
-            DocumentWrite(
-                tablet_id=written.table.tablet_id,
-                document_id=document_id,
-                previous_ts=written.original.revision_ts if written.original is not None else 0,
-                size_bytes=written.size_bytes,
-                document=written.encoded,
-                keys=key_writes(written),
-            )
+            document_write(document_id, written)
             for document_id, written in self._written.items()
             if written.encoded is not None or written.original is not None
         ]

@@ -8,7 +8,7 @@ from typing import Any
 from functions.catalog import Table
 from functions.snapshot import Row
 from log.keys import index_key
-from log.record import KeyWrite
+from log.record import DocumentWrite, KeyWrite
 
 
 @dataclass(slots=True)
@@ -31,6 +31,18 @@ def keys_of(table: Table, document: dict[str, Any], document_id: str) -> tuple[b
 def row_of(written: Written, key: bytes) -> Row:
     assert written.encoded is not None
     return Row(key, 0, written.size_bytes, written.encoded)
+
+
+def document_write(document_id: str, written: Written) -> DocumentWrite:
+    """What a commit says of it."""
+    return DocumentWrite(
+        tablet_id=written.table.tablet_id,
+        document_id=document_id,
+        previous_ts=written.original.revision_ts if written.original is not None else 0,
+        size_bytes=written.size_bytes,
+        document=written.encoded,
+        keys=key_writes(written),
+    )
 
 
 def key_writes(written: Written) -> tuple[KeyWrite, ...]:

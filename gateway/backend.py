@@ -75,6 +75,7 @@ class FunctionOutcome:
     execution_seconds: float = 0.0
     udf_type: str = ""  # "Query" | "Mutation" | "Action", for the function log
     usage: Usage = NO_USAGE
+    audit_lines: tuple[bytes, ...] = ()  # JSON objects of `log.audit`, for the sinks
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,9 @@ JAVASCRIPT_HEAP_BYTES_MAX = 64 * MIB
 JAVASCRIPT_STACK_BYTES_MAX = 256 * KIB
 LOG_LINES_MAX = 256
 LOG_LINE_BYTES_MAX = 32_768
+AUDIT_LINES_MAX = 500
+AUDIT_LINE_BYTES_MAX = 100_000
+AUDIT_BYTES_MAX = 4_000_000
 ERROR_MESSAGE_BYTES_MAX = 64 * KIB
 
 # Queries (spec 03 2.2, 2.3).
@@ -159,6 +162,7 @@ invariant(HOT_PLACES_MAX < TURN_PLACES_MAX, "what a function may remember fits o
 invariant(TURN_LOSSES_MAX < MUTATION_ATTEMPTS_MAX, "the exclusive lane is reached before a call gives up")
 invariant(VECTOR_RESULTS_DEFAULT <= VECTOR_RESULTS_MAX, "a search that names no limit is within it")
 invariant(DOCUMENT_BYTES_MAX < VALUE_BYTES_MAX, "a document is a value")
+invariant(AUDIT_LINE_BYTES_MAX < AUDIT_BYTES_MAX, "a call may audit more than one longest line")
 invariant(BATCH_BYTES_MAX < FRAME_BYTES_MAX, "a batch fits a frame")
 
 # Function paths (spec 03 1.5), index definitions and ids (spec 04 4.1, 6.1; spec 01 3.6).

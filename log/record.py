@@ -117,6 +117,7 @@ class CallTrace:
     job_id: str = ""  # the scheduled job that the commit ends
     may_call_internal: bool = False  # an action called
     parent_job_id: str = ""  # the scheduled action whose call this was
+    audit_lines: tuple[bytes, ...] = ()  # JSON objects that `log.audit` made, as durable as the writes
 
 
 @dataclass(frozen=True, slots=True)
