@@ -12,7 +12,7 @@ import re
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -68,10 +68,12 @@ class Execution:
     usage: Usage = NO_USAGE
     http_status: int | None = None
     execution_seed: bytes = field(default_factory=partial(os.urandom, 16))  # made a UUID when read
+    audit_lines: tuple[bytes, ...] = ()  # told to listeners, not kept
 
 
 class FunctionLog:
-    """The ring. `watchers` are called after each addition; `usage` counts what was ever added."""
+    """The ring. `watchers` are called after each addition, `listeners` with what was added, whole; `usage`
+    counts what was ever added."""
 
     def __init__(self, entries_max: int = FUNCTION_LOG_ENTRIES_MAX) -> None:
         self._ring: deque[Execution] = deque(maxlen=entries_max)
@@ -79,6 +81,7 @@ class FunctionLog:
         self._last_cursor_ms = 0.0
         self.usage = FunctionUsage()
         self.watchers: set[Callable[[], None]] = set()
+        self.listeners: set[Callable[[Execution], None]] = set()
 
     @property
     def is_empty(self) -> bool:
@@ -121,12 +124,15 @@ class FunctionLog:
             cached=cached,
             usage=NO_USAGE if cached else outcome.usage,
             http_status=http_status,
+            audit_lines=() if cached else outcome.audit_lines,
         )
-        self._ring.append(execution)
+        self._ring.append(replace(execution, audit_lines=()) if execution.audit_lines else execution)
         self._entries_added += 1
         self._count(execution)
         if call.late_seconds is not None:
             self.usage.recent.count_job(call.late_seconds, now_seconds)
+        for listener in tuple(self.listeners):
+            listener(execution)
         for watcher in tuple(self.watchers):
             watcher()
 

@@ -25,7 +25,7 @@ from log.limits import (
 )
 
 _ENTRY_BYTES = 1_024
-"""About what an entry takes beside its log lines."""
+"""About what an entry takes beside its log lines, or its audit line."""
 _NEVER_TAKEN = frozenset({400, 413, 422})
 """Statuses about the body itself. What else may be wrong, an operator can put right meanwhile."""
 
@@ -128,4 +128,5 @@ def retry_seconds(failures: int) -> float:
 
 def _size_bytes(execution: Execution) -> int:
     named = len(execution.path) + len(execution.component)
-    return _ENTRY_BYTES + named + len(execution.log_lines) + len(execution.error or "")
+    audited = sum(_ENTRY_BYTES + len(line) for line in execution.audit_lines)
+    return _ENTRY_BYTES + named + len(execution.log_lines) + len(execution.error or "") + audited

@@ -259,7 +259,7 @@ class QueryRunner:
             self._function_log.add(call, outcome, "Query", time.time())
             result = query_result(outcome, run.request_id, self._redact, time.monotonic())
             _answer_early(run, result)  # they subscribe to nothing, so they need not wait any longer
-            if outcome.error is None or run.subscribers:
+            if result.may_be_found or run.subscribers:
                 await self._register(run, result)
         except BackendError as refusal:
             self._finish(run, refusal)

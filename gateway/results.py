@@ -5,8 +5,8 @@ Law 2: nobody without the same visibility, and the same identity if the function
 Law 3: a result is registered for invalidations as long as somebody holds it or the cache keeps it.
 
 Promises:
-  - `find` answers only results both laws allow; errors are never found, and results that looked at the
-    clock are not found once they are TIME_OBSERVING_RESULT_SECONDS_MAX old (spec 01 5.1);
+  - `find` answers only results both laws allow; errors and audited results are never found, and results that
+    looked at the clock are not found once they are TIME_OBSERVING_RESULT_SECONDS_MAX old (spec 01 5.1);
   - the cache keeps at most `bytes_max` of results nobody needs to hold, oldest use first to go;
   - `drain_dropped` names each registration nobody needs any more exactly once.
 
@@ -70,6 +70,12 @@ class QueryResult:
     @property
     def valid_from(self) -> int:
         return self.outcome.ts
+
+    @property
+    def may_be_found(self) -> bool:
+        """Whether others may be given it later: no error, and nothing audited. Whoever asks for what is
+        audited is audited, too, by a run of their own."""
+        return self.outcome.error is None and not self.outcome.audit_lines
 
     @property
     def size_bytes(self) -> int:
@@ -152,11 +158,11 @@ class ResultCache:
     def keep(self, key: QueryKey, identity: Identity, result: QueryResult) -> None:
         """Let others find a registered result, under the journal asked and the one made.
 
-        Errors, and what was overwritten meanwhile, are not found; without a holder they are dropped.
+        What was overwritten meanwhile is not found; without a holder it is dropped.
         """
         if result.registration == 0 or result.cached_under:
             return
-        if result.outcome.error is not None:
+        if not result.may_be_found:
             self.drop_if_unused(result)
             return
         make_key = _own_key if result.outcome.observed_identity else _shared_key

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from gateway.backend import GatewaySettings
-from gateway.function_log import FunctionLog
+from gateway.function_log import Execution, FunctionLog
 from gateway.log_sinks import SinkQueue, Verdict
 from gateway.sink_targets import FileTarget, Target, WebhookTarget
 from log.limits import SINK_FLUSH_SECONDS_MAX
@@ -37,7 +37,6 @@ class LogSink:
     def __init__(self, function_log: FunctionLog, target: Target, queue: SinkQueue | None = None) -> None:
         self._function_log, self._target = function_log, target
         self._queue = queue if queue is not None else SinkQueue()
-        self._cursor_ms = 0.0
         self._due_earlier = asyncio.Event()
         self._is_failing = self._is_stopping = False
         self._dropped_told = 0
@@ -47,12 +46,12 @@ class LogSink:
         return self._queue.dropped
 
     def start(self) -> None:
-        self._function_log.watchers.add(self._noted)
+        self._function_log.listeners.add(self._noted)
         self._delivering = asyncio.create_task(self._deliver_until_stopped())
 
     async def stop(self) -> None:
         """Deliver what is left, for as long as a stop may take."""
-        self._function_log.watchers.discard(self._noted)
+        self._function_log.listeners.discard(self._noted)
         self._is_stopping = True
         self._due_earlier.set()
         with contextlib.suppress(TimeoutError):
@@ -61,10 +60,9 @@ class LogSink:
         self._queue.give_up()
         self._tell_dropped()
 
-    def _noted(self) -> None:
+    def _noted(self, execution: Execution) -> None:
         """Called by the log after each execution: take it at once, the ring forgets."""
-        executions, self._cursor_ms = self._function_log.after(self._cursor_ms)
-        if self._queue.add(executions, time.monotonic()):
+        if self._queue.add((execution,), time.monotonic()):
             self._due_earlier.set()
 
     async def _deliver_until_stopped(self) -> None:

@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,17 @@ from log.secrets import derive
 
 SIGNATURE_HEADER = "X-Tidelog-Signature"
 SIGNATURE_PURPOSE = "log-sink"
+_FUNCTION_FIELDS = (
+    "udfType",
+    "componentPath",
+    "identifier",
+    "requestId",
+    "traceId",
+    "executionId",
+    "caller",
+    "identityType",
+)
+"""What an entry of an audit line says of its function, under the names that executions have for it."""
 
 
 class Target(Protocol):
@@ -51,7 +63,8 @@ class FileTarget:
         return Verdict.DELIVERED, ""
 
     def _write(self, batch: Sequence[Execution]) -> None:
-        lines = b"".join(orjson.dumps(entry_of(execution)) + b"\n" for execution in batch)
+        entries = chain.from_iterable(map(entries_of, batch))
+        lines = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
         size_bytes = self._path.stat().st_size if self._path.exists() else 0
         if size_bytes and size_bytes + len(lines) > self._bytes_max:
             self._rotate()
@@ -95,10 +108,18 @@ class WebhookTarget:
         return Verdict.FAILED, answered.why
 
     def _signed(self, batch: Sequence[Execution]) -> tuple[bytes, str]:
-        body = orjson.dumps([entry_of(execution) for execution in batch])
+        body = orjson.dumps(list(chain.from_iterable(map(entries_of, batch))))
         return body, f"sha256={hmac.new(self._key, body, hashlib.sha256).hexdigest()}"
 
 
-def entry_of(execution: Execution) -> dict[str, object]:
-    """As `npx convex logs --jsonl` shows it."""
-    return completion_entry(execution, structured=True)
+def entries_of(execution: Execution) -> Iterator[dict[str, object]]:
+    """The execution as `npx convex logs --jsonl` shows it, then an entry for each audit line."""
+    completion = completion_entry(execution, structured=True)
+    yield completion
+    for line in execution.audit_lines:
+        yield {
+            "topic": "audit_log",
+            "timestamp": completion["timestamp"],
+            "function": {name: completion[name] for name in _FUNCTION_FIELDS},
+            "body": orjson.Fragment(line),
+        }

@@ -101,6 +101,22 @@ const scenarios = {
     }
   },
 
+  async audits() {
+    const client = connect();
+    const http = new ConvexHttpClient(url);
+    const { audits, tools } = anyApi;
+    const name = channel;
+    say("now", await client.mutation(audits.sends, { name }));
+    say("noted", await client.mutation(audits.notes, { name }));
+    await client.mutation(audits.fails, { name }).catch((error) => say("failed", error.message));
+    await client.mutation(audits.nests, { name });
+    for (const _ of [1, 2]) await http.query(audits.looks, { name });
+    say("acted", await client.action(audits.acts, { name }));
+    say("acted", await client.action(tools.audits, {}));
+    say("refused", await client.mutation(audits.refused, {}));
+    await client.close();
+  },
+
   async search() {
     const client = connect();
     const { notes } = anyApi;

@@ -19,6 +19,7 @@ COMPONENTS = Path(__file__).parent / "components_app"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     needs_npm()
     running = RunningServer(tmp_path_factory.mktemp("server"))
+    running.sink_file = running.folder / "executions.jsonl"
     running.start()
     yield running
     node_pids = running.ask("slow-executor", "status")["node_pids"]

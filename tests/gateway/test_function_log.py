@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.backend import FunctionCall, FunctionOutcome, Usage
-from gateway.function_log import FunctionLog, completion_entry, structured_line
+from gateway.function_log import Execution, FunctionLog, completion_entry, structured_line
 from log.identity import UNKNOWN
 
 OUTCOME = FunctionOutcome(value=b"1", error=None, log_lines=b'["[WARN] a b"]', ts=1)
@@ -43,6 +43,20 @@ def test_the_ring_keeps_the_newest_and_a_filter_passes_the_others_by() -> None:
     assert [execution.request_id for execution in executions] == ["2", "3", "4"]
     assert ring.after(0, "3")[0][0].request_id == "3" and ring.after(0, "nobody") == ([], cursor_ms)
     assert ring.after(cursor_ms) == ([], cursor_ms)
+
+
+def test_listeners_are_told_audit_lines_and_neither_the_ring_nor_its_readers_are() -> None:
+    ring, told = FunctionLog(), list[Execution]()
+    ring.listeners.add(told.append)
+    audited = replace(OUTCOME, audit_lines=(b'{"a":1}', b'{"b":2}'))
+    ring.add(call("ran"), audited, "Query", 1.0)
+    ring.add(call("found"), audited, "Query", 2.0, cached=True)
+    assert [execution.audit_lines for execution in told] == [audited.audit_lines, ()]
+    kept = ring.after(0)[0]
+    assert kept == [replace(execution, audit_lines=()) for execution in told]
+    assert [completion_entry(each, structured=True) for each in kept] == [
+        completion_entry(each, structured=True) for each in told
+    ], "an entry of `npx convex logs` says nothing of them"
 
 
 def test_an_entry_tells_what_the_run_used_and_a_cached_answer_used_nothing() -> None:

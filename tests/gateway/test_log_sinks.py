@@ -23,7 +23,7 @@ from gateway.function_log import Execution, FunctionLog
 from gateway.log_sinks import SinkQueue, Verdict, retry_seconds, verdict_of
 from gateway.server import GatewayServer
 from gateway.sink_delivery import LogSink, sinks_of
-from gateway.sink_targets import FileTarget, entry_of
+from gateway.sink_targets import FileTarget, entries_of
 from log.identity import UNKNOWN
 from log.limits import (
     SINK_BATCH_BYTES_MAX,
@@ -146,8 +146,13 @@ def test_beyond_its_bounds_the_queue_keeps_the_newest() -> None:
 # --- files --------------------------------------------------------------------------------------------
 
 
-def entries_of(path: Path) -> list[dict[str, Any]]:
+def entries_in(path: Path) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def entry_of(execution: Execution) -> dict[str, object]:
+    (entry,) = entries_of(execution)
+    return entry
 
 
 def deliver(target: FileTarget, batch: Sequence[Execution]) -> Verdict:
@@ -158,8 +163,8 @@ def test_a_file_gets_one_entry_a_line_and_nobody_else_may_read_it(tmp_path: Path
     path, batch = tmp_path / "executions.jsonl", executions(3)
     target = FileTarget(path)
     assert deliver(target, batch[:2]) is deliver(target, batch[2:]) is Verdict.DELIVERED
-    assert entries_of(path) == [entry_of(execution) for execution in batch]
-    assert entries_of(path)[0]["logLines"][0]["messages"] == ["'hey'"]
+    assert entries_in(path) == [entry_of(execution) for execution in batch]
+    assert entries_in(path)[0]["logLines"][0]["messages"] == ["'hey'"]
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -170,7 +175,7 @@ def test_files_are_rotated_by_size_and_the_oldest_go(tmp_path: Path) -> None:
         assert deliver(target, [execution]) is Verdict.DELIVERED
     files = sorted(tmp_path.iterdir())
     assert [file.name for file in files] == [path.name, f"{path.name}.1", f"{path.name}.2"]
-    kept = [entry["requestId"] for file in reversed(files) for entry in entries_of(file)]
+    kept = [entry["requestId"] for file in reversed(files) for entry in entries_in(file)]
     assert kept == [str(number) for number in range(20 - len(kept), 20)] and len(kept) > 6
     assert all(file.stat().st_size <= 2_500 for file in files)
 
@@ -181,9 +186,9 @@ def test_what_a_full_disk_took_a_part_of_is_taken_back_and_written_whole_later(t
     deliver(target, batch[:1])
     with files_of_at_most(path.stat().st_size + 100):
         assert deliver(target, batch[1:]) is Verdict.FAILED
-    assert entries_of(path) == [entry_of(batch[0])]
+    assert entries_in(path) == [entry_of(batch[0])]
     assert deliver(target, batch[1:]) is Verdict.DELIVERED
-    assert entries_of(path) == [entry_of(execution) for execution in batch]
+    assert entries_in(path) == [entry_of(execution) for execution in batch]
 
 
 @contextmanager
@@ -311,7 +316,7 @@ def test_a_stop_delivers_what_waits_and_gives_up_a_receiver_that_is_away(
             assert (receiver.taken, sinks[0].dropped) == ([["a"]], 0)
             await sinks[1].stop()
             assert sinks[1].dropped == 1
-            assert not function_log.watchers
+            assert not function_log.listeners
 
             receiver.answers.clear()
             silent = webhook(function_log := FunctionLog(), receiver.url)
@@ -371,7 +376,7 @@ def test_the_gateway_feeds_every_sink_and_flushes_them_when_it_stops(tmp_path: P
                 await client.post("/api/mutation", json=asked, headers=headers)
             assert server.executions_dropped == 0
             await server.shutdown()
-            (entry,) = entries_of(path)
+            (entry,) = entries_in(path)
             assert (entry["identifier"], entry["traceId"], entry["udfType"]) == ("m:send", trace, "Mutation")
             assert [orjson.loads(body) for _, body in receiver.posts] == [[entry]]
 

@@ -139,6 +139,36 @@ def test_a_thousand_subscribers_of_a_failing_query_cause_one_run_per_change() ->
     run(scenario)
 
 
+def test_whoever_asks_for_what_is_audited_is_audited_and_a_live_query_once_per_change() -> None:
+    audit, told = QueryKey("m.js:audit", b"[{}]"), list[int]()
+
+    async def scenario(backend: FakeBackend, core: GatewayCore) -> None:
+        core.function_log.listeners.add(lambda execution: told.append(len(execution.audit_lines)))
+        for asked in (1, 2):
+            await core.runner.query(FunctionCall(audit.path, audit.args, UNKNOWN))
+            assert core.runner.find_now(audit, UNKNOWN) is None
+            assert told == [1] * asked and backend.registered == {}, "nobody holds it, so nobody waits for it"
+        herd = [Subscriber(core, audit) for _ in range(10)]
+        other = Subscriber(core, audit, Identity("user", b'{"subject":"ann"}'))
+        for subscriber in (*herd, other):
+            subscriber.evaluate()
+        await settle()
+        assert told == [1] * 4, "who asks at once shares a run, another identity does not"
+        herd[0].evaluate()
+        await backend.write(unrelated=1)
+        await settle()
+        assert told == [1] * 4, "what is held is not run again"
+        await backend.write(messages=["new"])
+        await settle()
+        assert told == [1] * 6
+        late = Subscriber(core, audit)
+        late.evaluate()
+        await settle()
+        assert told == [1] * 7
+
+    run(scenario)
+
+
 def test_an_irrelevant_commit_causes_no_run() -> None:
     async def scenario(backend: FakeBackend, core: GatewayCore) -> None:
         subscriber = Subscriber(core)

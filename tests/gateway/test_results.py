@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -83,6 +83,18 @@ def test_errors_are_not_found_by_others_but_their_holders_hear_of_writes() -> No
     cache.keep(LIST, UNKNOWN, failed)
     assert cache.find(LIST, UNKNOWN, 10, 0) is None
     assert cache.invalidate([Invalidation(1, 12, "")]) == [holder]
+
+
+def test_what_was_audited_is_not_found_by_others_but_its_holders_hear_of_writes() -> None:
+    cache, holder, audited = ResultCache(), Listener(), result_of(replace(outcome(), audit_lines=(b"{}",)))
+    cache.track(audited, 1)
+    cache.hold(audited, holder)
+    cache.keep(LIST, UNKNOWN, audited)
+    assert cache.find(LIST, UNKNOWN, 10, 0) is None and cache.size_bytes == 0
+    assert cache.invalidate([Invalidation(1, 12, "")]) == [holder]
+    nobodys = result_of(replace(outcome(), audit_lines=(b"{}",)))
+    keep(cache, 2, nobodys)
+    assert cache.drain_dropped() == [2] and cache.registrations == 0
 
 
 def test_a_result_that_saw_the_clock_is_not_found_when_old() -> None:

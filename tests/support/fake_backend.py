@@ -54,6 +54,7 @@ class Context:
     reads: set[str] = field(default_factory=set)
     writes: dict[str, Any] = field(default_factory=dict)
     log_lines: list[str] = field(default_factory=list)
+    audit_lines: list[bytes] = field(default_factory=list)
     observed_identity: bool = False
     observed_time: bool = False
 
@@ -77,6 +78,11 @@ Function = Callable[[Context, dict[str, Any]], Any]
 
 def _list(ctx: Context, args: dict[str, Any]) -> Any:
     ctx.log_lines.append("[LOG] 'listing'")
+    return ctx.get("messages", [])
+
+
+def _audit(ctx: Context, args: dict[str, Any]) -> Any:
+    ctx.audit_lines.append(orjson.dumps({"who": ctx.user(), **args}))
     return ctx.get("messages", [])
 
 
@@ -145,6 +151,7 @@ FUNCTIONS: dict[str, tuple[str, Function]] = {
     "_system/tidelog/adminKeys.js:revoked": ("Query", _revoked),
     "_system/frontend/listAuthProviders.js:default": ("Query", _providers),
     "m.js:list": ("Query", _list),
+    "m.js:audit": ("Query", _audit),
     "m.js:count": ("Query", _count),
     "m.js:strict": ("Query", _strict),
     "m.js:fail": ("Query", _fail),
@@ -155,6 +162,7 @@ FUNCTIONS: dict[str, tuple[str, Function]] = {
     "m.js:send": ("Mutation", _send),
     "m.js:increment": ("Mutation", _increment),
     "m.js:put": ("Mutation", _put),
+    "m.js:auditAndSend": ("Mutation", lambda ctx, args: (_audit(ctx, args), _send(ctx, args))[1]),
     "m.js:touch": ("Mutation", lambda ctx, args: None),
     "m.js:failing": ("Mutation", _fail),
     "m.js:echo": ("Action", _echo),
@@ -237,7 +245,7 @@ class FakeBackend:
         if outcome.error is not None:
             return outcome
         ts = await self._commit(context.writes)
-        outcome = FunctionOutcome(outcome.value, None, outcome.log_lines, ts, udf_type="Mutation")
+        outcome = replace(outcome, ts=ts, reads=b"", observed_identity=True, observed_time=True)
         if call.session_id is not None:
             self._recorded[identifier] = outcome
         return outcome
@@ -320,6 +328,7 @@ class FakeBackend:
             observed_identity=context.observed_identity,
             observed_time=context.observed_time,
             udf_type=udf_type,
+            audit_lines=tuple(context.audit_lines) if error is None else (),
         )
         return outcome, context
 

@@ -4,6 +4,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { log } from "convex/server";
 import { ConvexError, v } from "convex/values";
 import { api, internal } from "./_generated/api";
 import { action, internalAction } from "./_generated/server";
@@ -32,6 +33,11 @@ export const counts = action({
     const third: number = await ctx.runAction(internal.tools.inner, { name });
     return [first, second, third, await ctx.runQuery(api.messages.count, { name })];
   },
+});
+
+export const audits = action({
+  args: {},
+  handler: async () => await log.audit({ action: "acted" }).catch((error: Error) => error.message),
 });
 
 export const inner = internalAction({
