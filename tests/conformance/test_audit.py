@@ -1,4 +1,4 @@
-"""`log.audit` of the unmodified npm package: from the app, through a real server, to its log and a file sink."""
+"""`log.audit` of the unmodified npm package: from the app, through a real server, to its log and a sink."""
 
 from __future__ import annotations
 
