@@ -3,7 +3,7 @@
 Executions wait in a queue bounded in number and bytes: beyond it the oldest are dropped and counted, because
 whoever called a function must never wait for whoever collects logs. A batch leaves the queue when it is full
 or its oldest entry has waited long enough. One that could not be delivered is tried again, ever more slowly;
-one that the receiver will never take is dropped.
+one that the receiver will never take is dropped, and so is an execution that cannot be encoded.
 """
 
 from __future__ import annotations
@@ -94,6 +94,14 @@ class SinkQueue:
                     break
                 self._batch.append(self._pop())
         return self._batch
+
+    def narrow(self, kept: list[Execution]) -> None:
+        """Only these of the batch can be delivered; the others are dropped."""
+        invariant(bool(self._batch), "a batch was taken before it is narrowed")
+        self.dropped += len(self._batch) - len(kept)
+        self._batch = kept
+        if not kept:
+            self._failures, self._not_before = 0, 0.0
 
     def settle(self, verdict: Verdict, now: float) -> None:
         """Say what became of the batch."""

@@ -96,7 +96,7 @@ class GatewayServer:
         """Return once both ports answer."""
         self.core = GatewayCore(self._backend, self._settings, self._stop_on_defect)
         self.core.start()
-        self._sinks = sinks_of(self.core.function_log, self._settings)
+        self._sinks = sinks_of(self.core.function_log, self._settings, self._stop_on_defect)
         for sink in self._sinks:
             sink.start()
         self._serve(build_app(self.core, self._blobs), self._listener)

@@ -1,7 +1,7 @@
 """Where executions go: a file of JSON lines, or an address that takes JSON arrays.
 
-A target takes one batch at a time and says what became of it. Encoding and writing happen on a thread: a
-batch of long log lines must not hold up calls.
+A target takes the entries of one batch at a time and says what became of them. Encoding and writing happen
+on threads: a batch of long log lines must not hold up calls.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -42,8 +42,8 @@ class Target(Protocol):
 
     name: str
 
-    async def deliver(self, batch: Sequence[Execution]) -> tuple[Verdict, str]:
-        """What became of the batch, and why it was not delivered."""
+    async def deliver(self, entries: Sequence[bytes]) -> tuple[Verdict, str]:
+        """What became of a batch, and why it was not delivered. Each entry is one JSON object."""
 
 
 class FileTarget:
@@ -55,16 +55,15 @@ class FileTarget:
         self.name = f"file {path}"
         self._path, self._bytes_max, self._files_max = path, bytes_max, files_max
 
-    async def deliver(self, batch: Sequence[Execution]) -> tuple[Verdict, str]:
+    async def deliver(self, entries: Sequence[bytes]) -> tuple[Verdict, str]:
         try:
-            await asyncio.to_thread(self._write, batch)
+            await asyncio.to_thread(self._write, entries)
         except OSError as failure:
             return Verdict.FAILED, str(failure)
         return Verdict.DELIVERED, ""
 
-    def _write(self, batch: Sequence[Execution]) -> None:
-        entries = chain.from_iterable(map(entries_of, batch))
-        lines = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
+    def _write(self, entries: Sequence[bytes]) -> None:
+        lines = b"".join(entry + b"\n" for entry in entries)
         size_bytes = self._path.stat().st_size if self._path.exists() else 0
         if size_bytes and size_bytes + len(lines) > self._bytes_max:
             self._rotate()
@@ -99,17 +98,40 @@ class WebhookTarget:
         self._post = http_client.post
         self._url, self._key = url, derive(instance_secret, SIGNATURE_PURPOSE)
 
-    async def deliver(self, batch: Sequence[Execution]) -> tuple[Verdict, str]:
-        body, signature = await asyncio.to_thread(self._signed, batch)
+    async def deliver(self, entries: Sequence[bytes]) -> tuple[Verdict, str]:
+        body, signature = await asyncio.to_thread(self._signed, entries)
         headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
         answered = await self._post(self._url, body, headers)
         if isinstance(answered, int):
             return verdict_of(answered), f"it answered with status {answered}"
         return Verdict.FAILED, answered.why
 
-    def _signed(self, batch: Sequence[Execution]) -> tuple[bytes, str]:
-        body = orjson.dumps(list(chain.from_iterable(map(entries_of, batch))))
+    def _signed(self, entries: Sequence[bytes]) -> tuple[bytes, str]:
+        body = b"[" + b",".join(entries) + b"]"
         return body, f"sha256={hmac.new(self._key, body, hashlib.sha256).hexdigest()}"
+
+
+@dataclass(slots=True)
+class EncodedBatch:
+    """The entries of the executions that can be encoded, and why the others cannot."""
+
+    executions: list[Execution] = field(default_factory=list)
+    entries: list[bytes] = field(default_factory=list)
+    failures: list[tuple[Execution, Exception]] = field(default_factory=list)
+
+
+def encode_batch(batch: Sequence[Execution]) -> EncodedBatch:
+    """One execution that no JSON can say must not take the others along."""
+    encoded = EncodedBatch()
+    for execution in batch:
+        try:
+            entries = [orjson.dumps(entry) for entry in entries_of(execution)]
+        except Exception as failure:  # whatever is wrong with it: it is given up, and told
+            encoded.failures.append((execution, failure))
+        else:
+            encoded.executions.append(execution)
+            encoded.entries += entries
+    return encoded
 
 
 def entries_of(execution: Execution) -> Iterator[dict[str, object]]:
