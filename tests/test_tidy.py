@@ -15,7 +15,6 @@ FILE_LENGTH_EVER = 600
 LONG_FILES = {
     "log/limits.py": "the one place of all limits, which relate to one another",
     "gateway/sync_session.py": "one pure machine: all branches on its state in one place",
-    "log/limits.py": "one list: a number is looked for in one place",
     "tests/functions/test_prelude.py": "one check per platform API",
     "tests/gateway/test_http.py": "one conversation per route",
 }
