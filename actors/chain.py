@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from zlib import crc32
 
@@ -146,7 +146,7 @@ class Chain:
 
     def _propose(self, transaction: Transaction, call_id: bytes, trace: CallTrace) -> None:
         reads = transaction.reads.encode()
-        body = transaction.commit_body(call_id, replace(trace, reads_crc=crc32(reads)))
+        body = transaction.commit_body(call_id, trace._replace(reads_crc=crc32(reads)))
         self.proposals.append((reads, encoded := body.encode()))
         self._bytes_held += len(encoded)
         if body.blanks or any(write.tablet_id in CATALOG_TABLETS for write in body.writes):

@@ -6,8 +6,6 @@ is written. Called again for what has ended, or for a cron that is not due, it d
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.function_runs import trace_of
@@ -34,7 +32,7 @@ def run_job(runner: Runner, job_id: str, request_id: str, attempt: Attempt) -> D
     if ended is None:
         return Done(None)
     call, outcome = ended
-    return Done(Ended(outcome, UNPLACED_TS), replace(trace_of(call, attempt, outcome), job_id=job_id))
+    return Done(Ended(outcome, UNPLACED_TS), trace_of(call, attempt, outcome)._replace(job_id=job_id))
 
 
 def _run_scheduled(

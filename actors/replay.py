@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -88,7 +88,7 @@ class Replayer:
             rerun = _Rerun(None, failure=outcome.error.message.strip())
         else:
             reads_crc = zlib.crc32(attempt.transaction.reads.encode())
-            again = replace(done.trace or CallTrace(), reads_crc=reads_crc)
+            again = (done.trace or CallTrace())._replace(reads_crc=reads_crc)
             proposed = attempt.transaction.commit_body(body.call_id, again)
             if body.blanks and (ts := filled_ts(body)) is not None:
                 proposed = resolve_body(proposed, ts)  # for what was recorded holds its own ts

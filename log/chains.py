@@ -12,7 +12,6 @@ Promises:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from log.invariant import invariant
@@ -53,13 +52,13 @@ def settle(body: CommitBody, places: Sequence[int]) -> CommitBody:
         not body.blanks or places[0] >= _WIDE_TS_MIN, "a true ts is as wide as a pending one", ts=places[0]
     )
     writes = tuple(_settle_write(write, places) for write in body.writes)
-    return replace(body, begin_ts=_true_ts(body.begin_ts, places), writes=writes)
+    return body._replace(begin_ts=_true_ts(body.begin_ts, places), writes=writes)
 
 
 def _settle_write(write: DocumentWrite, places: Sequence[int]) -> DocumentWrite:
     if not is_pending(write.previous_ts):
         return write
-    return replace(write, previous_ts=_true_ts(write.previous_ts, places))
+    return write._replace(previous_ts=_true_ts(write.previous_ts, places))
 
 
 def _true_ts(ts: int, places: Sequence[int]) -> int:

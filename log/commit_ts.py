@@ -20,7 +20,6 @@ from __future__ import annotations
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import msgpack
@@ -93,12 +92,12 @@ def leave_blanks(body: CommitBody, key_blanks: Mapping[str, KeyBlanks]) -> Commi
     The blanks are counted from the first byte of `encode()`, so the body may not change afterwards.
     """
     writes = tuple(
-        replace(write, document=resolve(write.document, INT64_MAX))
+        write._replace(document=resolve(write.document, INT64_MAX))
         if write.document is not None and write.document_id in key_blanks
         else write
         for write in body.writes
     )
-    *head, rows = replace(body, writes=writes).tree
+    *head, rows = body._replace(writes=writes).tree
     position = _SHORT_HEADER_BYTES + sum(map(_packed_length, head)) + _header_length(len(rows))
     blanks: list[int] = []
     for before, after, row in zip(body.writes, writes, rows, strict=True):
@@ -106,7 +105,7 @@ def leave_blanks(body: CommitBody, key_blanks: Mapping[str, KeyBlanks]) -> Commi
             offsets = _blanks_of_row(row, before.document or b"", key_blanks[after.document_id])
             blanks.extend(position + offset for offset in offsets)
         position += _packed_length(row)
-    return replace(body, writes=writes, blanks=tuple(blanks))
+    return body._replace(writes=writes, blanks=tuple(blanks))
 
 
 def _blanks_of_row(row: tuple[Any, ...], with_placeholders: bytes, key_blanks: KeyBlanks) -> Iterator[int]:

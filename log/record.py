@@ -3,6 +3,8 @@
 The log is the only truth (design D1): everything else is folded from these records. `seq` is dense from
 1, `ts` strictly increases, `epoch` never decreases, and `crc` covers the record *and* its predecessor's
 crc, so that a record can neither be lost from the middle nor be moved.
+
+These types are tuples, as they are packed: a log is decoded at each start, every record of it.
 """
 
 from __future__ import annotations
@@ -13,8 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise, starmap
-from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -33,8 +34,7 @@ class RecordKind(IntEnum):
     EPOCH = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One durable entry. `body` is msgpack, its meaning given by `kind`; nobody rewrites it."""
 
     seq: int
@@ -83,8 +83,7 @@ KeyWrite = tuple[bytes, bytes | None, bytes | None]
 """(index_id, key before or None, key after or None): what one write does to one index."""
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentWrite:
+class DocumentWrite(NamedTuple):
     """One document's new revision; `document` None = deleted. Sizes as of spec 01 3.4."""
 
     tablet_id: bytes
@@ -95,8 +94,7 @@ class DocumentWrite:
     keys: tuple[KeyWrite, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CallTrace:
+class CallTrace(NamedTuple):
     """What re-executing the mutation needs beside the log itself (design D1, spec 04 10.8)."""
 
     path: str = ""
@@ -120,8 +118,7 @@ class CallTrace:
     audit_lines: tuple[bytes, ...] = ()  # JSON objects that `log.audit` made, as durable as the writes
 
 
-@dataclass(frozen=True, slots=True)
-class CommitBody:
+class CommitBody(NamedTuple):
     """The content of a COMMIT record."""
 
     begin_ts: int
@@ -137,9 +134,7 @@ class CommitBody:
     @property
     def tree(self) -> tuple[Any, ...]:
         """What the encoding packs. Blanks come last, so that they move nothing they point to."""
-        trace, writes = _trace_row(self.trace), tuple(map(_write_row, self.writes))
-        tree = (self.begin_ts, self.call_id, trace, writes)
-        return (*tree, self.blanks) if self.blanks else tree
+        return self if self.blanks else self[:-1]
 
     @classmethod
     def decode(cls, data: bytes) -> CommitBody:
@@ -151,10 +146,6 @@ def decode_writes(data: bytes) -> tuple[DocumentWrite, ...]:
     """`CommitBody.decode(data).writes` at half the price: who folds a log asks for nothing else."""
     _begin_ts, _call_id, _trace, writes, *_blanks = msgpack.unpackb(data, use_list=False)
     return tuple(starmap(DocumentWrite, writes))
-
-
-_trace_row = attrgetter(*CallTrace.__slots__)
-_write_row = attrgetter(*DocumentWrite.__slots__)
 
 
 def in_application_order(writes: Iterable[DocumentWrite]) -> tuple[DocumentWrite, ...]:

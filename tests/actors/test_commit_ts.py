@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +179,7 @@ def test_recorded_calls_that_wrote_their_ts_replay_identically(tmp_path: Path) -
     assert len(bodies) == 10 and all(body.blanks for body in bodies)
     for body in bodies:
         assert replayer.replay(body) == ()
-    changed = replace(bodies[-2], writes=tuple(map(_spoiled, bodies[-2].writes)))
+    changed = bodies[-2]._replace(writes=tuple(map(_spoiled, bodies[-2].writes)))
     assert {difference.what.split(" field ")[-1] for difference in replayer.replay(changed)} == {"text"}
     view.close()
 
@@ -188,7 +187,7 @@ def test_recorded_calls_that_wrote_their_ts_replay_identically(tmp_path: Path) -
 def _spoiled(write: DocumentWrite) -> DocumentWrite:
     """As if the document had held another text of the same length."""
     document = write.document.replace(b'"text":"4"', b'"text":"5"') if write.document is not None else None
-    return replace(write, document=document)
+    return write._replace(document=document)
 
 
 # --- before it is durable -----------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import asyncio
 import random
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,7 @@ def changed_copy(story: Story, folder: Path, old: bytes, new: bytes) -> tuple[Pr
     def change(write: DocumentWrite) -> DocumentWrite:
         if write.document is None or old not in write.document:
             return write
-        return replace(write, document=write.document.replace(old, new))
+        return write._replace(document=write.document.replace(old, new))
 
     seqs = tamper(folder, change)
     return ProvenLog(SqliteReader(folder / "log")), seqs
@@ -218,7 +217,7 @@ def test_each_part_of_a_record_is_compared(
     laboratory = Laboratory(story, story.log, tmp_path)
     record = first_record(story.log, "note")
     body = body_of(record)
-    changed = replace(body, trace=replace(body.trace, **change))
+    changed = body._replace(trace=body.trace._replace(**change))
     found = Replayer(laboratory.view, laboratory.runner).replay(changed)
     assert found[0].what == what.format(id=note_in(body).document_id)
     laboratory.view.close()
@@ -230,7 +229,7 @@ def test_an_audit_line_that_is_missing_changed_or_too_many_is_named(story: Story
     (line,) = body.trace.audit_lines
     assert {"at", "request", "actor", "from"} < orjson.loads(line).keys() and b"$var" not in line
     for lines, number, recorded in (((), 1, "absent"), ((b"{}",), 1, "{}"), ((line, b"{}"), 2, "{}")):
-        changed = replace(body, trace=replace(body.trace, audit_lines=lines))
+        changed = body._replace(trace=body.trace._replace(audit_lines=lines))
         (found,) = Replayer(laboratory.view, laboratory.runner).replay(changed)
         now = "absent" if number == 2 else line.decode()
         assert (found.what, found.recorded, found.replayed) == (f"audit line {number}", recorded, now)
@@ -243,8 +242,8 @@ def test_a_difference_in_an_index_key_or_a_missing_document_is_named(story: Stor
     write = note_in(body)
     others = tuple(other for other in body.writes if other != write)
     keys = tuple((index_id, old, b"\x0e") for index_id, old, _new in write.keys)
-    for writes, what in (((replace(write, keys=keys),), " index by_id"), ((), "")):
-        changed = replace(body, writes=(*others, *writes))
+    for writes, what in (((write._replace(keys=keys),), " index by_id"), ((), "")):
+        changed = body._replace(writes=(*others, *writes))
         found = Replayer(laboratory.view, laboratory.runner).replay(changed)
         assert found[0].what == f"document notes/{write.document_id}{what}"
     laboratory.view.close()
@@ -335,7 +334,7 @@ def test_a_broken_chain_is_refused_wherever_reading_begins(story: Story) -> None
     for broken in (0, 1, 17, 29):
         store = MemoryStore()
         store._records = [
-            replace(record, body=record.body + b"\xc0") if position == broken else record
+            record._replace(body=record.body + b"\xc0") if position == broken else record
             for position, record in enumerate(records)
         ]
         damaged = ProvenLog(store)

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -211,7 +211,7 @@ def test_replay_names_the_first_difference_and_fails(played: Played, tmp_path: P
     def change(write: DocumentWrite) -> DocumentWrite:
         if write.document_id != signed.document_id or write.document is None:
             return write
-        return replace(write, document=write.document.replace(b'"who":"', b'"who":"not '))
+        return write._replace(document=write.document.replace(b'"who":"', b'"who":"not '))
 
     assert tamper(tmp_path / "copy", change) == [record.seq]
     who = orjson.loads(signed.document or b"")["who"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -90,7 +90,7 @@ def test_a_settled_body_names_the_places_of_its_predecessors_and_keeps_its_width
     assert found.begin_ts == places[1]
     assert [write.previous_ts for write in found.writes] == [*places, 7]
     assert len(found.encode()) == len(body.encode())
-    first = replace(body, begin_ts=5, writes=())
+    first = body._replace(begin_ts=5, writes=())
     assert settle(first, []) is first
 
 
@@ -142,7 +142,7 @@ def test_a_call_that_another_run_had_made_before_is_told_so_and_has_written_noth
         (reads_of(b"b"), write_to(b"c")),
         (reads_of(b"d"), write_to(b"d")),
     )
-    other_run = replace(again.body, trace=CallTrace(path="m.js:f", seed=b"another"))
+    other_run = again.body._replace(trace=CallTrace(path="m.js:f", seed=b"another"))
     repeated = CommitRequest(again.reads, other_run, other_run.encode())
     decisions = committer.propose_chain([repeated, *others], 20 * SECOND_NS)
     assert decisions[0] == AlreadyCommitted(before.ts, is_same_run=False)
@@ -158,7 +158,7 @@ def test_what_is_barred_is_refused_with_all_that_follows_from_it() -> None:
 
 def test_after_a_change_of_the_catalog_a_chain_ends() -> None:
     committer = make_committer()
-    table = replace(write_to(b"t"), tablet_id=CATALOG_TABLET)
+    table = write_to(b"t")._replace(tablet_id=CATALOG_TABLET)
     chain = chain_on(committer, (reads_of(), table), (reads_of(b"z"), write_to(b"z")))
     decisions = committer.propose_chain(chain, 20 * SECOND_NS)
     assert [type(decision) for decision in decisions] == [Admitted, Stale]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pickle
 import random
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -147,10 +146,10 @@ def test_filling_blanks_equals_decoding_everything_and_encoding_it_again(seed: i
     }
     body = body_of(*staged, begin_ts=rng.choice((1, NOW_NS)))
     proposed = leave_blanks(body, blanks) if blanks else body
-    expected = replace(body, writes=tuple(twin(write, documents, indexes, ts) for write in staged))
+    expected = body._replace(writes=tuple(twin(write, documents, indexes, ts) for write in staged))
     found = resolve_body(proposed, ts)
     assert found.writes == expected.writes, (seed, documents, indexes)
-    assert replace(found, blanks=()) == expected, seed
+    assert found._replace(blanks=()) == expected, seed
     assert resolve_body(proposed, INT64_MAX).writes == proposed.writes, (seed, "a blank is no other bytes")
     assert not blanks or filled_ts(found) == ts, seed
 
@@ -248,8 +247,8 @@ def test_two_commits_at_one_clock_reading_write_two_timestamps() -> None:
     committer = make_committer()
     begin_ts = committer.published_ts
     for number in range(2):
-        staged = replace(body_of(write_of("d", {"at": COMMIT_TS}, BY_AT)), call_id=b"%d" % number)
-        body = leave_blanks(replace(staged, begin_ts=begin_ts), {"d": [(1,)]})
+        staged = body_of(write_of("d", {"at": COMMIT_TS}, BY_AT))._replace(call_id=b"%d" % number)
+        body = leave_blanks(staged._replace(begin_ts=begin_ts), {"d": [(1,)]})
         propose(committer, reads_of(b"", b""), body)
     written = [values.loads(commit.body.writes[0].document or b"") for commit in committer.unpublished()]
     assert written == [{"at": begin_ts + 1}, {"at": begin_ts + 2}]
@@ -262,7 +261,7 @@ def test_who_read_the_place_of_the_final_key_loses_and_nobody_else(shift: int) -
     ts = begin_ts + 100
     propose(committer, reads_of(b"", b""), body_with({"at": COMMIT_TS}, BY_AT, begin_ts=begin_ts), ts)
     read = reads_of(encode_item(ts + shift), encode_item(ts + shift) + b"\xff")
-    other = replace(body_of(write_of("e", {"at": 1}, BY_AT), begin_ts=begin_ts), call_id=b"other")
+    other = body_of(write_of("e", {"at": 1}, BY_AT), begin_ts=begin_ts)._replace(call_id=b"other")
     outcome = propose(committer, read, other, ts + 1)
     assert isinstance(outcome, Conflict if shift == 0 else Admitted)
 
@@ -272,7 +271,7 @@ def test_who_read_the_place_of_the_placeholder_only_does_not_lose() -> None:
     begin_ts = committer.published_ts
     propose(committer, reads_of(b"", b""), body_with({"at": COMMIT_TS}, BY_AT, begin_ts=begin_ts))
     read = reads_of(encode_item(INT64_MAX), encode_item(INT64_MAX) + b"\xff")
-    other = replace(body_of(write_of("e", {"at": 1}, BY_AT), begin_ts=begin_ts), call_id=b"other")
+    other = body_of(write_of("e", {"at": 1}, BY_AT), begin_ts=begin_ts)._replace(call_id=b"other")
     assert isinstance(propose(committer, read, other), Admitted)
 
 
@@ -289,7 +288,7 @@ def test_a_body_without_blanks_is_stored_as_the_object_it_came_as() -> None:
 def test_a_blank_that_is_none_stops_the_commit_before_it_has_a_place(shift: int) -> None:
     committer = make_committer()
     proposed = body_with({"at": COMMIT_TS}, BY_AT, begin_ts=committer.published_ts)
-    wrong = replace(proposed, blanks=(proposed.blanks[0] + shift, *proposed.blanks[1:]))
+    wrong = proposed._replace(blanks=(proposed.blanks[0] + shift, *proposed.blanks[1:]))
     admitted_ts = committer.admitted_ts
     with pytest.raises(InvariantViolation, match="only blanks are filled"):
         propose(committer, reads_of(b"", b""), wrong)
@@ -307,4 +306,4 @@ def test_a_ts_of_another_width_than_the_blank_is_refused(ts: int) -> None:
 def test_a_record_whose_blanks_were_moved_does_not_say_when_it_was_committed() -> None:
     committed = resolve_body(body_with({"at": COMMIT_TS}, BY_AT), TS)
     assert filled_ts(committed) == TS
-    assert filled_ts(replace(committed, call_id=b"a longer call id")) is None
+    assert filled_ts(committed._replace(call_id=b"a longer call id")) is None

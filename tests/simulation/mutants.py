@@ -211,7 +211,7 @@ class BlindToWhatLeft(Subscriptions):
 
     def _hit_by(self, writes: tuple[DocumentWrite, ...]) -> Any:
         arrivals = tuple(
-            replace(write, keys=tuple((index_id, new, new) for index_id, _, new in write.keys))
+            write._replace(keys=tuple((index_id, new, new) for index_id, _, new in write.keys))
             for write in writes
         )
         return super()._hit_by(arrivals)
@@ -288,7 +288,7 @@ async def _propose_as_new(transactor: Transactor, proposals: Any, turn: Any) -> 
 
 
 def _with_new_id(transactor: Transactor, body: bytes) -> bytes:
-    return replace(CommitBody.decode(body), call_id=transactor._random.randbytes(16)).encode()
+    return CommitBody.decode(body)._replace(call_id=transactor._random.randbytes(16)).encode()
 
 
 async def _transact_with_first_result(
@@ -325,7 +325,7 @@ def _nothing_recorded(transaction: Transaction, call: Any) -> None:
 def _recent_commits_of_nobody(store: Any) -> tuple[Commit, ...]:
     """All that was written lately, and not for which call."""
     return tuple(
-        replace(commit, body=replace(commit.body, call_id=b"%d" % commit.ts)) for commit in _RECENT(store)
+        replace(commit, body=commit.body._replace(call_id=b"%d" % commit.ts)) for commit in _RECENT(store)
     )
 
 

@@ -10,7 +10,6 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +248,7 @@ def tamper(folder: Path, change: Callable[[DocumentWrite], DocumentWrite]) -> li
             commit = CommitBody.decode(body)
             writes = tuple(map(change, commit.writes))
             if writes != commit.writes:
-                body = replace(commit, writes=writes).encode()
+                body = commit._replace(writes=writes).encode()
                 changed.append(seq)
         crc = make_record(crc, seq, ts, epoch, RecordKind(kind), body).crc
         connection.execute("UPDATE log SET body = ?, crc = ? WHERE seq = ?", (body, crc, seq))
