@@ -87,6 +87,8 @@ class ActionOperations:
             sleeping.set()
         elif name == "host/fetchAbort":
             self._fetches.abort(arguments)
+        elif name == "host/requestCancel" and self.exchange is not None:
+            self.exchange.body.drop()
 
     async def close(self) -> None:
         """Sleepers were cancelled with their tasks."""

@@ -47,11 +47,14 @@ class ExecutorPool:
                     raise unknown_outcome() from None
                 self._forget(peer)
 
-    async def ask_one(self, method: str, *arguments: Any) -> tuple[Peer, Any]:
-        """The answer, and who gave it: what follows is asked there."""
+    async def ask_one(self, method: str, *arguments: Any) -> tuple[Peer, asyncio.Task[Any]]:
+        """Who was asked, once somebody is, and the answer to come: what belongs to it is told there."""
         peer = await self._choose()
+        return peer, asyncio.create_task(self._answered_once(peer, method, *arguments))
+
+    async def _answered_once(self, peer: Peer, method: str, *arguments: Any) -> Any:
         try:
-            return peer, await self._counted(peer, method, *arguments)
+            return await self._counted(peer, method, *arguments)
         except ConnectionLost:
             raise unknown_outcome() from None
 

@@ -1,18 +1,20 @@
-"""HTTP actions as the gateway asks for them: begun, read piece by piece, left (spec 03 5.4).
+"""HTTP actions as the gateway asks for them: begun, fed and read piece by piece, left (spec 03 5.4).
 
-Messages (method: arguments -> answer):
-    http_begin: request (a list, see HttpActionRequest)
+Messages (method: arguments -> answer). `number` is the gateway's, one for each request of its connection: the
+rest of a body is on its way before anything is answered.
+    http_begin: number, request (a list, see HttpActionRequest)
                         -> ["no_module"] | ["no_route", outcome] | ["failed", outcome]
-                           | ["whole", status, headers, body, outcome] | ["stream", number, status, headers]
+                           | ["whole", status, headers, body, outcome] | ["stream", status, headers]
+    http_write: number, piece, has_more -> whether more is wanted, once there is room for it
+    http_refuse: number -> none: the body is larger than it may be
     http_read: number   -> [piece, None] | [None, outcome] at the end
-    http_leave: number  -> none: the client has gone
-A stream belongs to the connection that began it; with the connection its client has gone.
+    http_leave: number  -> none: the client has gone. What is begun is then answered when its run has ended
+A request belongs to the connection that began it; with the connection its client has gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections.abc import Sequence
@@ -26,16 +28,17 @@ from actors.runtime import Client
 from functions.http_action import NO_ROUTE, HttpActionRequest
 
 _logger = logging.getLogger(__name__)
+_Key = tuple[Client, int]
 
 
 @dataclass(slots=True)
-class _Stream:
-    """A response under way. `run` ends after its last piece was taken."""
+class _Request:
+    """One under way. `run` ends after the last piece of the response was taken."""
 
-    client: Client
     exchange: HttpExchange
     run: asyncio.Task[Ended | None]
     started: float
+    is_streaming: bool = False  # from the answer to `http_begin` on
 
 
 class HttpActions:
@@ -43,66 +46,74 @@ class HttpActions:
 
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
-        self._numbers = itertools.count(1)
-        self._streams: dict[int, _Stream] = {}
+        self._requests: dict[_Key, _Request] = {}  # until their end is told, or nobody is there to hear it
 
     async def handle(self, client: Client, method: str, arguments: tuple[Any, ...]) -> Any:
+        key = (client, arguments[0])
         if method == "http_begin":
-            return await self.begin(client, *arguments)
+            return await self.begin(key, arguments[1])
+        request = self._requests.get(key)
+        if request is None:
+            return [None, None] if method == "http_read" else False  # it has ended meanwhile
         if method == "http_read":
-            return await self.read(*arguments)
-        self.leave(*arguments)
+            return await self._read(key, request)
+        if method == "http_write":
+            return await request.exchange.body.put(*arguments[1:])
+        if method == "http_refuse":
+            request.exchange.refuse_body()
+        else:
+            self._leave(key, request)
         return None
 
-    async def begin(self, client: Client, fields: Sequence[Any]) -> list[Any]:
-        method, url, path, headers, body, *rest = fields
-        pairs = tuple((name, value) for name, value in headers)
-        request = HttpActionRequest(method, url, path, pairs, body, *rest)
-        exchange, number = HttpExchange(request), next(self._numbers)
-        run = asyncio.create_task(self._run(request, exchange))
-        self._streams[number] = _Stream(client, exchange, run, time.perf_counter())
+    async def begin(self, key: _Key, fields: Sequence[Any]) -> list[Any]:
+        method, url, path, headers, *rest = fields
+        described = HttpActionRequest(
+            method, url, path, tuple((name, value) for name, value in headers), *rest
+        )
+        exchange = HttpExchange(described)
+        run = asyncio.create_task(self._run(described, exchange))
+        request = self._requests[key] = _Request(exchange, run, time.perf_counter())
         head = await exchange.head()
-        if head is not None and head.body is None:
-            return ["stream", number, head.status, [list(pair) for pair in head.headers]]
-        ended = await self._ended(number)
-        if head is not None and head.body is not None:
-            return ["whole", head.status, [list(pair) for pair in head.headers], head.body, ended]
+        if head is not None and head.body is None and not exchange.is_left:
+            request.is_streaming = True
+            return ["stream", head.status, [list(pair) for pair in head.headers]]
+        ended = await self._ended(key, request)
+        if head is not None:
+            return ["whole", head.status, [list(pair) for pair in head.headers], head.body or b"", ended]
         if ended is None:
             return ["no_module"]
         return ["no_route" if ended[0] == NO_ROUTE else "failed", ended]
 
-    async def read(self, number: int) -> list[Any]:
-        stream = self._streams[number]
-        piece = await stream.exchange.take()
-        if piece is not None:
-            return [piece, None]
-        return [None, await self._ended(number)]
-
-    def leave(self, number: int) -> None:
-        """What still runs ends by itself."""
-        stream = self._streams.pop(number, None)
-        if stream is not None:
-            stream.exchange.leave()
-            stream.run.add_done_callback(_report)
-
     def disconnected(self, client: Client) -> None:
-        for number in [number for number, stream in self._streams.items() if stream.client is client]:
-            self.leave(number)
+        for key in [key for key in self._requests if key[0] is client]:
+            self._leave(key, self._requests[key])
 
-    async def _run(self, request: HttpActionRequest, exchange: HttpExchange) -> Ended | None:
+    async def _read(self, key: _Key, request: _Request) -> list[Any]:
+        piece = await request.exchange.take()
+        if piece is not None or request.exchange.is_left:
+            return [piece, None]
+        return [None, await self._ended(key, request)]
+
+    def _leave(self, key: _Key, request: _Request) -> None:
+        """What still runs ends by itself."""
+        request.exchange.leave()
+        if request.is_streaming:
+            self._requests.pop(key, None)
+            request.run.add_done_callback(_report)
+
+    async def _run(self, described: HttpActionRequest, exchange: HttpExchange) -> Ended | None:
         try:
-            return await self._actions.run_http(request, exchange)
+            return await self._actions.run_http(described, exchange)
         finally:
             await exchange.end()
 
-    async def _ended(self, number: int) -> list[Any] | None:
+    async def _ended(self, key: _Key, request: _Request) -> list[Any] | None:
         """The outcome of a run that has nothing more to tell."""
-        stream = self._streams[number]
         try:
-            ended = await asyncio.shield(stream.run)
+            ended = await asyncio.shield(request.run)
         finally:
-            self._streams.pop(number, None)
-        return outcome_fields(ended, time.perf_counter() - stream.started) if ended is not None else None
+            self._requests.pop(key, None)
+        return outcome_fields(ended, time.perf_counter() - request.started) if ended is not None else None
 
 
 def _report(run: asyncio.Task[Ended | None]) -> None:

@@ -1,7 +1,8 @@
 """One HTTP action between the gateway, which asks, and JavaScript, which reads and writes (spec 03 5.4).
 
 Each side waits for the other: a piece that JavaScript writes is kept until the gateway takes it, and there is
-one at a time. When the client has gone nobody takes anything any more, and JavaScript is told so.
+one at a time; of the request's body a bounded part is kept until JavaScript asks (actors/incoming_body.py).
+When the client has gone nobody takes anything any more, and JavaScript is told so.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from actors.incoming_body import IncomingBody
 from functions import errors, syscall_arguments
 from functions.http_action import HttpActionRequest
 from functions.outcome import LogLines
-from log.limits import HTTP_ACTION_PIECE_BYTES, HTTP_ACTION_RESPONSE_BYTES_MAX
+from log.errors import body_too_large, client_disconnected
+from log.limits import HTTP_ACTION_REQUEST_BYTES_MAX, HTTP_ACTION_RESPONSE_BYTES_MAX
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -36,7 +39,8 @@ class HttpExchange:
     """`head` and `take` are the gateway's side, `perform` is JavaScript's; `end` when its run is over."""
 
     def __init__(self, request: HttpActionRequest) -> None:
-        self._unread = memoryview(request.body if request.has_body else b"")
+        has_body = request.has_body
+        self.body = IncomingBody(request.body if has_body else b"", has_body and request.has_more_body)
         self.logs = LogLines()  # of the run, once it is there
         self._head: asyncio.Future[ResponseHead | None] = asyncio.get_running_loop().create_future()
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
@@ -50,17 +54,31 @@ class HttpExchange:
         return await asyncio.shield(self._head)
 
     async def take(self) -> bytes | None:
-        """The next piece of the body, None at its end."""
+        """The next piece of the body, None at its end, or when the client has gone."""
         return await self._pieces.get()
+
+    def refuse_body(self) -> None:
+        """The request's body is larger than it may be."""
+        self.body.fail(body_too_large(HTTP_ACTION_REQUEST_BYTES_MAX))
+
+    @property
+    def is_left(self) -> bool:
+        return self._gone.is_set()
 
     def leave(self) -> None:
         """The client has gone."""
+        if self.is_left:
+            return
         self._gone.set()
-        if not self._pieces.empty():
+        self.body.fail(client_disconnected())
+        if self._pieces.empty():
+            self._pieces.put_nowait(None)  # whoever waits to take goes on
+        else:
             self._pieces.get_nowait()  # whoever waits to write goes on, and is told
 
     async def end(self) -> None:
         """JavaScript is over."""
+        self.body.drop()
         if not self._head.done():
             self._head.set_result(None)
         if not self._gone.is_set():
@@ -72,7 +90,7 @@ class HttpExchange:
         return await _HANDLERS[name](self, arguments)
 
     async def _read(self, _arguments: dict[str, Any]) -> bytes:
-        piece, self._unread = self._unread[:HTTP_ACTION_PIECE_BYTES], self._unread[HTTP_ACTION_PIECE_BYTES:]
+        piece = await self.body.read()
         return b'"' + b64encode(piece) + b'"' if piece else b"null"
 
     async def _wait_gone(self, _arguments: dict[str, Any]) -> bytes:

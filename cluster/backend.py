@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from gateway.backend import (
     FunctionOutcome,
     HttpActionAnswer,
     HttpActionCall,
+    HttpActionRun,
     Invalidated,
     Invalidation,
     JobListener,
@@ -57,6 +59,7 @@ class ClusterBackend:
         self._covered = asyncio.Event()
         self._peers_changed = asyncio.Event()
         self._registered: set[int] = set()
+        self._http_numbers = itertools.count(1)  # of HTTP actions, over all executors
         self._roster: Roster = dict
         self._early_pushes: list[tuple[str, tuple[Any, ...]]] | None = None  # while `set_core` listens
 
@@ -157,18 +160,10 @@ class ClusterBackend:
     async def run_action(self, call: FunctionCall) -> FunctionOutcome:
         return await self._run_slowly(wire_call(_run_call("Action", call, None)))
 
-    async def run_http_action(
-        self, call: HttpActionCall
-    ) -> HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None]:
-        peer, answer = await self._slow_executors.ask_one("http_begin", _http_fields(call))
-        match answer:
-            case ["stream", number, status, headers]:
-                return HttpActionAnswer(status, _pairs(headers), _Pieces(self, peer, number))
-            case ["whole", status, headers, body, fields]:
-                return HttpActionAnswer(status, _pairs(headers), body, self._ended_slowly(fields))
-            case [kind, *fields]:
-                return Unanswered(kind), self._ended_slowly(fields[0]) if fields else None
-        raise internal_server_error()
+    async def begin_http_action(self, call: HttpActionCall) -> HttpActionRun:
+        number = next(self._http_numbers)
+        peer, answer = await self._slow_executors.ask_one("http_begin", number, _http_fields(call))
+        return _HttpRun(self, peer, number, answer)
 
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         outcome = await self._run(None, call, None, None, may_repeat=False)
@@ -262,11 +257,32 @@ class ClusterBackend:
             await changed.wait()
 
 
-class _Pieces:
-    """gateway.backend.HttpPieces, of a run on one slow executor."""
+class _HttpRun:
+    """gateway.backend.HttpActionRun and HttpPieces, of a run on one slow executor."""
 
-    def __init__(self, backend: ClusterBackend, peer: Peer, number: int) -> None:
-        self._backend, self._peer, self._number = backend, peer, number
+    def __init__(
+        self, backend: ClusterBackend, peer: Peer, number: int, answer: asyncio.Task[Sequence[Any]]
+    ) -> None:
+        self._backend, self._peer, self._number, self._answer = backend, peer, number, answer
+
+    async def answer(self) -> HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None]:
+        match await self._answer:
+            case ["stream", status, headers]:
+                return HttpActionAnswer(status, _pairs(headers), self)
+            case ["whole", status, headers, body, fields]:
+                return HttpActionAnswer(status, _pairs(headers), body, self._backend._ended_slowly(fields))
+            case [kind, *fields]:
+                return Unanswered(kind), self._backend._ended_slowly(fields[0]) if fields else None
+        raise internal_server_error()
+
+    async def write(self, piece: bytes, has_more: bool) -> bool:
+        try:
+            return bool(await self._peer.call("http_write", self._number, piece, has_more))
+        except ConnectionLost:
+            return False  # `answer` or `read` says what that means
+
+    def refuse_body(self) -> None:
+        self._peer.send("http_refuse", self._number)
 
     async def read(self) -> bytes | FunctionOutcome:
         try:
@@ -310,6 +326,7 @@ def _http_fields(call: HttpActionCall) -> tuple[Any, ...]:
         call.path,
         call.headers,
         call.body,
+        call.has_more_body,
         identity.kind,
         identity.attributes_json,
         call.identity_error,

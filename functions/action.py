@@ -47,7 +47,7 @@ _SHOWN_NAMES = {
     "host/fileOpen": "storage.get",
     "host/fileRead": "storage.get",
 }
-_TELLS = frozenset({"host/cancelSleep", "host/fetchAbort"})
+_TELLS = frozenset({"host/cancelSleep", "host/fetchAbort", "host/requestCancel"})
 
 
 @dataclass(frozen=True, slots=True)

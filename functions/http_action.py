@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,14 +28,15 @@ NO_ROUTE = b"false"
 
 @dataclass(frozen=True, slots=True)
 class HttpActionRequest:
-    """One request, read whole. `identity_error` is (code, text) when its Authorization names nobody: only
-    who asks for the identity hears of it (spec 01 2.7)."""
+    """One request, with what came of its body so far. `identity_error` is (code, text) when its Authorization
+    names nobody: only who asks for the identity hears of it (spec 01 2.7)."""
 
     method: str
     url: str
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    has_more_body: bool
     identity_kind: str
     identity_attributes: bytes | None
     identity_error: tuple[str, str] | None
@@ -42,13 +44,16 @@ class HttpActionRequest:
 
     @property
     def has_body(self) -> bool:
-        return self.method not in _WITHOUT_BODY and bool(self.body)
+        return self.method not in _WITHOUT_BODY and (bool(self.body) or self.has_more_body)
 
     @property
     def json(self) -> bytes:
-        """The argument of `router.runRequest`. The body stays here and is asked for."""
+        """The argument of `router.runRequest`. A small body that is there goes with it, which saves most
+        calls the question; any other is asked for piece by piece."""
         stream_id = "request" if self.has_body else None
         facts = {"method": self.method, "url": self.url, "path": self.path, "headerPairs": self.headers}
+        if self.has_body and not self.has_more_body and len(self.body) <= limits.HTTP_ACTION_PIECE_BYTES:
+            facts["body"] = b64encode(self.body).decode("ascii")
         return orjson.dumps({**facts, "streamId": stream_id, "signal": "request"})
 
 

@@ -106,13 +106,15 @@ class Invalidation:
 
 @dataclass(frozen=True, slots=True)
 class HttpActionCall:
-    """A request for user code, read whole. `path` is that of the address as it came, still encoded."""
+    """A request for user code. `path` is that of the address as it came, still encoded; `body` is what came
+    of the body with the head."""
 
     method: str
     url: str
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    has_more_body: bool
     identity: Identity
     identity_error: tuple[str, str] | None  # (code, text): its Authorization names nobody
     request_id: str
@@ -124,9 +126,6 @@ class HttpPieces(Protocol):
 
     async def read(self) -> bytes | FunctionOutcome:
         """The next piece; at the end how the run ended, after which nothing more is read."""
-
-    def leave(self) -> None:
-        """Nobody waits for the rest."""
 
 
 class Unanswered(Enum):
@@ -145,6 +144,22 @@ class HttpActionAnswer:
     headers: tuple[tuple[str, str], ...]
     body: bytes | HttpPieces
     outcome: FunctionOutcome | None = None
+
+
+class HttpActionRun(Protocol):
+    """A request that user code answers while its body is still coming."""
+
+    async def answer(self) -> HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None]:
+        """Without an answer: why, and how the run ended if there was one. Asked once."""
+
+    async def write(self, piece: bytes, has_more: bool) -> bool:
+        """Hand over the next piece; return when there is room for another: whether one is wanted."""
+
+    def refuse_body(self) -> None:
+        """The body is larger than it may be: nothing more of it comes."""
+
+    def leave(self) -> None:
+        """The client has gone; `answer` then tells how the run ended."""
 
 
 JobListener = Callable[[FunctionCall, FunctionOutcome], None]
@@ -179,10 +194,8 @@ class Backend(Protocol):
 
     async def run_action(self, call: FunctionCall) -> FunctionOutcome: ...
 
-    async def run_http_action(
-        self, call: HttpActionCall
-    ) -> HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None]:
-        """Let the app's router answer. Without an answer: why, and how the run ended if there was one."""
+    async def begin_http_action(self, call: HttpActionCall) -> HttpActionRun:
+        """Let the app's router answer."""
 
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         """Look the function up and run it as what it is (spec 01 2.3, /api/function)."""

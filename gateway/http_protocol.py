@@ -81,6 +81,17 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._is_in_body, self._waiting_since, self._idle_bytes = False, None, 0
         super().on_message_complete()
+        is_answered = self.cycle is not None and self.cycle.response_complete
+        if is_answered and not self.parser.should_upgrade() and not self.transport.is_closing():
+            self._watch_idle()
+
+    def _watch_idle(self) -> None:
+        """The answer was sent before the request had come whole: only now the connection is between two
+        requests. uvicorn watches that from the answer on, and stops at the next byte."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     # --- time ---------------------------------------------------------------------------------------
 

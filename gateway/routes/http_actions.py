@@ -1,13 +1,13 @@
 """Requests for the app's own HTTP actions: on the site port, and below /http of the API port (spec 01 2.7).
 
-Plain ASGI, because responses stream and user code answers everything, preflights and errors included. A
-client that goes away is noticed at once; the function may go on.
+Plain ASGI, because bodies stream both ways and user code answers everything, preflights and errors too. The
+function begins when the head is there; the body follows (gateway/request_body.py). A client that goes away is
+noticed at once; the function may go on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ from gateway.backend import (
     FunctionOutcome,
     HttpActionAnswer,
     HttpActionCall,
+    HttpActionRun,
     HttpPieces,
     Unanswered,
 )
@@ -33,10 +34,10 @@ from gateway.http import (
     Send,
     answer,
     counted,
-    read_body,
 )
+from gateway.request_body import RequestBody, first_of
 from gateway.status import function_error_text, http_answer
-from log.errors import BackendError
+from log.errors import BackendError, body_too_large
 from log.identity import UNKNOWN, Identity
 from log.limits import HTTP_ACTION_NAME_CHARACTERS_MAX, HTTP_ACTION_REQUEST_BYTES_MAX
 
@@ -64,28 +65,52 @@ class HttpActionRoutes:
         if request.method not in _METHODS:
             await answer(send, 405, b"", [TEXT])
             return
+        body = RequestBody(receive, HTTP_ACTION_REQUEST_BYTES_MAX)
+        if _closes_connection(scope, request):
+            send = body.lingering(send)
         try:
-            body = await read_body(receive, HTTP_ACTION_REQUEST_BYTES_MAX)
-        except BackendError as refusal:  # too large, or nobody is there to hear it
-            await answer(send, 413, http_answer(refusal)[1], [JSON])
+            await self._answer(scope, request, body, send)
+        finally:
+            body.close()
+
+    async def _answer(self, scope: Scope, request: HttpRequest, body: RequestBody, send: Send) -> None:
+        if _declared_bytes(request) > HTTP_ACTION_REQUEST_BYTES_MAX:
+            await _refuse_size(send)
             return
         try:
             call = await self._call_of(scope, request, body)
-            answered = await self._core.backend.run_http_action(call)
+            run = await self._core.backend.begin_http_action(call)
+            body.bring(run)
+            answered = await self._answer_of(call, run, body, send)
         except BackendError as refusal:
             status, text = http_answer(refusal)
             await answer(send, status, text, [JSON])
             return
         if isinstance(answered, HttpActionAnswer):
-            await self._send(call, answered, receive, send)
-        else:
+            await self._send(call, answered, body, send)
+        elif answered is not None:
             await self._answer_without(call, *answered, send)
 
-    async def _call_of(self, scope: Scope, request: HttpRequest, body: bytes) -> HttpActionCall:
+    async def _answer_of(
+        self, call: HttpActionCall, run: HttpActionRun, body: RequestBody, send: Send
+    ) -> HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None] | None:
+        """None when the body has become too large meanwhile, which then is the answer."""
+        answering = asyncio.ensure_future(run.answer())
+        await first_of(answering, body.too_large)
+        if not body.too_large.done():
+            return await answering
+        await _refuse_size(send)
+        run.leave()
+        ended = await answering
+        self._tell(call, ended.outcome if isinstance(ended, HttpActionAnswer) else ended[1], 413)
+        return None
+
+    async def _call_of(self, scope: Scope, request: HttpRequest, body: RequestBody) -> HttpActionCall:
         path = scope["raw_path"].partition(b"?")[0].decode("latin-1").removeprefix(self._prefix) or "/"
         query = request.query_string.decode("latin-1")
         host = request.header(b"host") or "localhost"
         identity, identity_error = await self._identify(request)
+        first, has_more = await body.first()
         return HttpActionCall(
             method=request.method,
             url=f"{_scheme(request)}://{host}{path}{'?' if query else ''}{query}",
@@ -93,7 +118,8 @@ class HttpActionRoutes:
             headers=tuple(
                 (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
             ),
-            body=body,
+            body=first,
+            has_more_body=has_more,
             identity=identity,
             identity_error=identity_error,
             request_id=request.request_id,
@@ -110,7 +136,7 @@ class HttpActionRoutes:
     # --- responses ----------------------------------------------------------------------------------
 
     async def _send(
-        self, call: HttpActionCall, answered: HttpActionAnswer, receive: Receive, send: Send
+        self, call: HttpActionCall, answered: HttpActionAnswer, body: RequestBody, send: Send
     ) -> None:
         has_body = call.method != "HEAD"
         headers = [
@@ -121,31 +147,26 @@ class HttpActionRoutes:
             await send({"type": "http.response.body", "body": answered.body if has_body else b""})
             outcome = answered.outcome
         else:
-            outcome = await self._send_pieces(answered.body, has_body, receive, send)
+            outcome = await self._send_pieces(answered.body, has_body, body, send)
         self._tell(call, outcome, answered.status)
 
     async def _send_pieces(
-        self, pieces: HttpPieces, has_body: bool, receive: Receive, send: Send
+        self, pieces: HttpPieces, has_body: bool, body: RequestBody, send: Send
     ) -> FunctionOutcome | None:
         """How the run ended; None when the client had gone before."""
-        gone = asyncio.create_task(_disconnected(receive))
-        try:
-            while True:
-                read = asyncio.ensure_future(pieces.read())
-                await asyncio.wait({read, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not read.done():
-                    read.cancel()
-                    pieces.leave()
-                    return None
-                piece = read.result()
-                if not isinstance(piece, bytes):
-                    if piece.error is None:
-                        await send({"type": "http.response.body", "body": b""})
-                    return piece  # a failed run leaves the response unfinished: the connection ends
-                if has_body:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-        finally:
-            gone.cancel()
+        while True:
+            read = asyncio.ensure_future(pieces.read())
+            await first_of(read, body.gone)
+            if not read.done() or body.gone.done():
+                read.cancel()
+                return None
+            piece = read.result()
+            if not isinstance(piece, bytes):
+                if piece.error is None:
+                    await send({"type": "http.response.body", "body": b""})
+                return piece  # a failed run leaves the response unfinished: the connection ends
+            if has_body:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def _answer_without(
         self, call: HttpActionCall, why: Unanswered, outcome: FunctionOutcome | None, send: Send
@@ -202,7 +223,17 @@ def _sendable(headers: Headers) -> Headers:
     return [(name, value) for name, value in headers if name not in _OURS]
 
 
-async def _disconnected(receive: Receive) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        while (await receive())["type"] != "http.disconnect":
-            pass
+def _declared_bytes(request: HttpRequest) -> int:
+    """Zero where the body says itself where it ends."""
+    declared = request.header(b"content-length") or ""
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
+
+
+def _closes_connection(scope: Scope, request: HttpRequest) -> bool:
+    tokens = (request.header(b"connection") or "").lower().split(",")
+    return scope["http_version"] == "1.0" or "close" in (token.strip() for token in tokens)
+
+
+async def _refuse_size(send: Send) -> None:
+    refusal = body_too_large(HTTP_ACTION_REQUEST_BYTES_MAX)
+    await answer(send, 413, http_answer(refusal)[1], [JSON])

@@ -19,8 +19,8 @@ from log.limits import HTTP_ACTION_PIECE_BYTES, HTTP_ACTION_RESPONSE_BYTES_MAX
 PATIENCE_SECONDS = 20
 
 
-def request_of(body: bytes = b"", method: str = "POST") -> HttpActionRequest:
-    return HttpActionRequest(method, "http://x/a", "/a", (), body, "unknown", None, None, "id")
+def request_of(body: bytes = b"", method: str = "POST", has_more: bool = False) -> HttpActionRequest:
+    return HttpActionRequest(method, "http://x/a", "/a", (), body, has_more, "unknown", None, None, "id")
 
 
 def play(scene: Coroutine[Any, Any, None]) -> None:
@@ -49,6 +49,49 @@ def test_a_request_is_read_in_pieces_of_bounded_size() -> None:
         assert await read_all(HttpExchange(request_of(body, "GET"))) == b"", "GET carries no body"
 
     play(scene())
+
+
+def test_a_request_that_is_left_fails_its_body_only_while_more_of_it_was_to_come() -> None:
+    async def scene() -> None:
+        for has_more in (True, False):
+            exchange = HttpExchange(request_of(b"begun", has_more=has_more))
+            exchange.leave()
+            exchange.leave()
+            if has_more:
+                with pytest.raises(BackendError, match="no longer there"):
+                    await read_all(exchange)
+            else:
+                assert await read_all(exchange) == b"begun"
+
+    play(scene())
+
+
+def test_who_takes_a_response_is_let_go_when_its_client_goes() -> None:
+    async def scene() -> None:
+        exchange = HttpExchange(request_of())
+        taking = asyncio.create_task(exchange.take())
+        await asyncio.sleep(0)
+        exchange.leave()
+        assert await taking is None
+        await exchange.end()
+
+    play(scene())
+
+
+@pytest.mark.parametrize(
+    ("body", "has_more", "goes_along"),
+    [
+        (bytes(HTTP_ACTION_PIECE_BYTES), False, True),
+        (bytes(HTTP_ACTION_PIECE_BYTES + 1), False, False),
+        (b"begun", True, False),
+    ],
+)
+def test_a_small_body_that_is_there_goes_along_with_the_request(
+    body: bytes, has_more: bool, goes_along: bool
+) -> None:
+    described = orjson.loads(request_of(body, has_more=has_more).json)
+    assert described["streamId"] == "request" and ("body" in described) == goes_along
+    assert "body" not in orjson.loads(request_of(body, "GET", has_more).json)
 
 
 def test_a_response_arrives_as_it_was_written_whatever_the_pace() -> None:

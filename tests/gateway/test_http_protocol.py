@@ -301,6 +301,18 @@ def test_a_body_that_we_do_not_read_is_not_late() -> None:
     run(scenario)
 
 
+def test_a_connection_answered_before_its_body_came_is_idle_when_it_has_come() -> None:
+    async def scenario(wire: Wire) -> None:
+        await wire.send(b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n")
+        assert await wire.status() == 404
+        await wire.send(b"ab")
+        await heard(wire, lambda end: end.timeout_keep_alive_task is None)
+        await wire.send(b"c")
+        await heard(wire, lambda end: end.timeout_keep_alive_task is not None)
+
+    run(scenario)
+
+
 def test_connections_are_looked_at_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert GATEWAY_HEARTBEAT_SECONDS < HTTP_HEAD_SECONDS_MAX
     monkeypatch.setattr(gateway_server, "GATEWAY_HEARTBEAT_SECONDS", 0.01)

@@ -15,6 +15,7 @@ from gateway.function_log import completion_entry
 from gateway.traceparent import trace_id_of
 
 from ..support.fake_backend import SETTINGS, FakeBackend
+from ..support.fake_http_run import FakeHttpRun
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -94,10 +95,10 @@ def test_an_http_action_is_in_the_trace_of_its_request(monkeypatch: pytest.Monke
     async def scenario(backend: FakeBackend, core: GatewayCore, client: httpx.AsyncClient) -> None:
         outcome = FunctionOutcome(None, None, b"[]", 1)
 
-        async def run_http_action(call: HttpActionCall) -> HttpActionAnswer:
-            return HttpActionAnswer(200, (), b"hey", outcome)
+        async def begin_http_action(call: HttpActionCall) -> FakeHttpRun:
+            return FakeHttpRun(HttpActionAnswer(200, (), b"hey", outcome))
 
-        monkeypatch.setattr(backend, "run_http_action", run_http_action)
+        monkeypatch.setattr(backend, "begin_http_action", begin_http_action)
         assert (await client.get("/http/hook", headers={"traceparent": VALID})).text == "hey"
         assert [each.trace_id for each in core.function_log.after(0)[0]] == [TRACE]
 

@@ -31,6 +31,8 @@ from gateway.backend import (
 from log.errors import BackendError
 from log.identity import Identity
 
+from .fake_http_run import FakeHttpRun
+
 FIRST_TS = 1_700_000_000_000_000_000
 SETTINGS = GatewaySettings(instance_name="test-instance", instance_secret=b"s" * 32, server_version="1.2.3")
 
@@ -254,8 +256,8 @@ class FakeBackend:
         await self._enter(call)
         return self._run(call, self.published_ts, "Action", None)[0]
 
-    async def run_http_action(self, call: HttpActionCall) -> tuple[Unanswered, None]:
-        return Unanswered.NO_MODULE, None
+    async def begin_http_action(self, call: HttpActionCall) -> FakeHttpRun:
+        return FakeHttpRun((Unanswered.NO_MODULE, None))
 
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         udf_type = FUNCTIONS.get(call.path, ("", None))[0]

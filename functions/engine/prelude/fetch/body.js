@@ -100,7 +100,9 @@ export class Body {
     if (this.isEmpty) return this;
     const stream = this.#stream?.pipeThrough(new (host.part("streams").TransformStream)());
     this.#used = true;
-    return new Body(this.#bytes, stream, this.type);
+    const taken = new Body(this.#bytes, stream, this.type);
+    if (stream === undefined) taken.#source = this.#source;
+    return taken;
   }
 
   // Two owners of the same content.

@@ -1,25 +1,28 @@
 // HTTP actions: the request that came, and the response that leaves piece by piece (spec 03 5.4).
 //
-// The host has the bytes: they are asked for when user code reads, and handed over when it writes, one piece at
-// a time, each way with back pressure.
-import { Request } from "./request.js";
+// A small request comes whole. Of any other body the host has the bytes: they are asked for when user code reads, and
+// handed over when it writes, one piece at a time, each way with back pressure.
+import { received } from "./request.js";
 import { bodyOf, Response } from "./response.js";
 
 const PIECE_BYTES_MAX = 65536;
 
 const ask = async (name, args = {}) => JSON.parse(await host.asyncSyscall(name, JSON.stringify(args)));
 
-const incomingBody = () =>
-  new (host.part("streams").ReadableStream)(
-    {
-      async pull(controller) {
-        const piece = await ask("host/requestRead");
-        if (piece === null) controller.close();
-        else controller.enqueue(Uint8Array.fromBase64(piece));
-      },
-    },
-    { highWaterMark: 0 },
-  );
+const incoming = {
+  async read() {
+    const piece = await ask("host/requestRead");
+    return piece === null ? null : Uint8Array.fromBase64(piece);
+  },
+  end() {
+    host.syscall("host/requestCancel", "{}");
+  },
+};
+
+const bodyFrom = (streamId, whole) => {
+  if (streamId === null) return null;
+  return whole === undefined ? incoming : Uint8Array.fromBase64(whole);
+};
 
 // Nobody waits for the client to go unless user code looks at the signal.
 const defineSignal = (request) => {
@@ -34,9 +37,8 @@ const defineSignal = (request) => {
   Object.defineProperty(request, "signal", { get, configurable: true, enumerable: true });
 };
 
-export const requestFromConvexJson = ({ convexJson: { headerPairs, method, url, streamId } }) => {
-  const body = streamId === null ? undefined : incomingBody();
-  const request = new Request(url, { method, headers: headerPairs, body });
+export const requestFromConvexJson = ({ convexJson: { headerPairs, method, url, streamId, body } }) => {
+  const request = received(url, { method, headers: headerPairs }, bodyFrom(streamId, body));
   defineSignal(request);
   return request;
 };

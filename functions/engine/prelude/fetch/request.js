@@ -86,11 +86,19 @@ export class Request {
   static partsOf(request) {
     return { body: request.#body, redirect: request.#redirect };
   }
+
+  // What came over the network: its body is there whole, or a source gives it piece by piece.
+  static received(url, init, body) {
+    const request = new Request(url, init);
+    if (body !== null) request.#body = body instanceof Uint8Array ? Body.of(body) : Body.received(body);
+    return request;
+  }
 }
 
-// What user code cannot see of a request, for those who send it.
-export const { partsOf } = Request;
+// What user code cannot see of a request, for those who send it, and the way one comes to be that was sent to us.
+export const { partsOf, received } = Request;
 delete Request.partsOf;
+delete Request.received;
 defineBodyMembers(Request, (request) => partsOf(request).body);
 named("Request", Request);
 

@@ -97,6 +97,86 @@ http.route({
 });
 
 http.route({
+  path: "/json",
+  method: "POST",
+  handler: httpAction(async (_ctx, request) => Response.json(await request.json())),
+});
+
+http.route({
+  path: "/unread",
+  method: "POST",
+  handler: httpAction(async () => new Response("unread")),
+});
+
+/** Counts under `NAME: why` when its request cannot be read, and under `NAME aborted` once the signal says so. */
+http.route({
+  path: "/read",
+  method: "POST",
+  handler: httpAction(async (ctx, request) => {
+    const name = new URL(request.url).searchParams.get("name")!;
+    const aborted = new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
+    try {
+      return new Response(String((await request.arrayBuffer()).byteLength));
+    } catch (error) {
+      await ctx.runMutation(api.messages.increment, { name: `${name}: ${(error as Error).message}` });
+      await aborted;
+      await ctx.runMutation(api.messages.increment, { name: `${name} aborted` });
+      return new Response("unread");
+    }
+  }),
+});
+
+/** Answers before it reads, then tells how the reading ended. */
+http.route({
+  path: "/answer-first",
+  method: "POST",
+  handler: httpAction(async (_ctx, request) => {
+    const body = new ReadableStream({
+      async start(controller) {
+        const tell = (text: string) => controller.enqueue(new TextEncoder().encode(text));
+        tell("begun, ");
+        await request.text().then((text) => tell(text), (error) => tell(error.message));
+        controller.close();
+      },
+    });
+    return new Response(body);
+  }),
+});
+
+http.route({
+  path: "/form",
+  method: "POST",
+  handler: httpAction(async (_ctx, request) => {
+    const form = await request.formData();
+    return Response.json([...form].map(([name, value]) => [name, typeof value === "string" ? value : value.size]));
+  }),
+});
+
+/** The same body for three readers. */
+http.route({
+  path: "/shared",
+  method: "POST",
+  handler: httpAction(async (_ctx, request) => {
+    const copy = request.clone();
+    const moved = new Request(request);
+    const [first, second] = await Promise.all([copy.blob(), moved.bytes()]);
+    return Response.json([first.size, second.length, request.bodyUsed]);
+  }),
+});
+
+/** Takes one piece and wants no more. */
+http.route({
+  path: "/first-piece",
+  method: "POST",
+  handler: httpAction(async (_ctx, request) => {
+    const reader = request.body!.getReader();
+    const { value } = await reader.read();
+    await reader.cancel();
+    return new Response(value);
+  }),
+});
+
+http.route({
   path: "/large",
   method: "GET",
   handler: httpAction(async () => {
