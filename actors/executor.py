@@ -41,6 +41,7 @@ from actors.http_actions import HttpActions
 from actors.import_worker import ImportJob
 from actors.job_runs import run_job
 from actors.node_actions import NodeActions
+from actors.node_packages import NodePackageFolders
 from actors.node_reader import NodeReader
 from actors.push_preparation import PushPreparation
 from actors.runtime import Client, Peer
@@ -73,8 +74,11 @@ class Executor:
         self._reader = NodeReader(limits.SEARCH_ROWS_PER_STEP)
         self._transactor = Transactor(self._reader, now_ns)
         codec = CursorCodec(settings.instance_secret)
-        self._system = SystemCalls(engine, settings, codec, self._transactor, self._begin_reading, now_ns)
         self._push_preparation = PushPreparation(engine, settings.system_environment, self._begin_reading)
+        self._packages = NodePackageFolders(settings.node_packages_folder)
+        self._system = SystemCalls(
+            engine, settings, codec, self._transactor, self._begin_reading, now_ns, self._packages
+        )
         self._has_core = asyncio.Event()
         self._actions = self._make_actions(executors) if executors is not None else None
         self._http_actions = HttpActions(self._actions) if self._actions is not None else None
@@ -90,6 +94,7 @@ class Executor:
             begin = transactions.begin
             node = NodeActions(
                 settings.node_folder,
+                self._packages,
                 runner.images,
                 runner.deployment,
                 environment,
@@ -128,6 +133,7 @@ class Executor:
     async def close(self) -> None:
         """Let go of the network, of other processes, and of what runs beside the calls."""
         self._push_preparation.close()
+        self._packages.close()
         for worker in self._workers:
             await worker.stop()
         if self._actions is not None:

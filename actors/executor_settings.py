@@ -28,6 +28,7 @@ class ExecutorSettings:
     node_folder: Path | None = None  # for the modules of Node actions; without, there are none
     actions_at_once_max: int = ACTIONS_RUNNING_MAX
     node_actions_at_once_max: int = NODE_ACTIONS_RUNNING_MAX
+    node_packages_folder: Path | None = None  # where packages of Node modules are installed
 
     @property
     def system_environment(self) -> dict[str, str]:

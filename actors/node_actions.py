@@ -15,6 +15,7 @@ from actors.action_operations import ActionOperations, ActionServices
 from actors.admission import Admission
 from actors.calls import Ended
 from actors.chain import Attempt
+from actors.node_packages import NodePackageFolders
 from actors.node_run import NodeRun
 from actors.node_runners import NodeRunners
 from functions import node_action
@@ -34,6 +35,7 @@ class NodeActions:
     def __init__(
         self,
         folder: Path,
+        packages: NodePackageFolders,
         images: Images,
         deployment: dict[str, Any],
         system_environment: dict[str, str],
@@ -42,7 +44,7 @@ class NodeActions:
     ) -> None:
         self._images, self._deployment = images, deployment
         self._system_environment, self._begin_reading = system_environment, begin_reading
-        self._runners = NodeRunners(folder)
+        self._runners = NodeRunners(folder, packages)
         self._admission = Admission(running_max, 0)
 
     @property

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.node_folder import write_modules
+from actors.node_packages import NodePackageFolders
 from actors.node_process import (
     HEADER_BYTES,
     Message,
@@ -25,6 +26,7 @@ from actors.node_process import (
     parsed,
     spawn,
 )
+from functions.node_packages import NodePackage
 from log.limits import NODE_ANALYSIS_SECONDS_MAX
 
 _TIMED_OUT = f"the modules are not loaded after {NODE_ANALYSIS_SECONDS_MAX} s"
@@ -34,12 +36,19 @@ _ENDED = "the process ended while it loaded the modules"
 class NodeAnalysis:
     """Starts a process for each analysis, and leaves none."""
 
+    def __init__(self, packages: NodePackageFolders) -> None:
+        self._packages = packages
+
     def analyse(
-        self, sources: dict[str, str], entries: Sequence[str], environment: dict[str, str]
+        self,
+        sources: dict[str, str],
+        entries: Sequence[str],
+        environment: dict[str, str],
+        packages: tuple[NodePackage, ...],
     ) -> dict[str, Any]:
-        node = find_node()
+        node, installed = find_node(), self._packages.provide(packages)
         with tempfile.TemporaryDirectory(prefix="tidelog-analysis-") as folder:
-            write_modules(Path(folder), sources)
+            write_modules(Path(folder), sources, installed)
             answer = _ask(
                 node,
                 Path(folder),

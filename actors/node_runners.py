@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actors.node_folder import NodeFolder
+from actors.node_packages import NodePackageFolders
 from actors.node_process import NodeProcess, find_node
 from functions.node_bundle import NodeBundle
 from log.limits import NODE_PROCESS_CALLS_MAX, NODE_PROCESS_MEMORY_BYTES_MAX, NODE_PROCESSES_IDLE_MAX
@@ -21,8 +22,8 @@ from log.limits import NODE_PROCESS_CALLS_MAX, NODE_PROCESS_MEMORY_BYTES_MAX, NO
 class NodeRunners:
     """Used on the event loop's thread."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = NodeFolder(folder)
+    def __init__(self, folder: Path, packages: NodePackageFolders) -> None:
+        self._folder, self._packages = NodeFolder(folder), packages
         self._node: str | None = None
         self._idle: list[NodeProcess] = []
         self._busy: set[NodeProcess] = set()
@@ -64,7 +65,10 @@ class NodeRunners:
         return found
 
     async def _start(self, bundle: NodeBundle, sources: Callable[[], dict[str, str]]) -> NodeProcess:
-        folder = self._folder.bundle(bundle, sources)
+        packages = None
+        if bundle.packages:
+            packages = await asyncio.to_thread(self._packages.provide, bundle.packages)
+        folder = self._folder.bundle(bundle, sources, packages)
         if self._node is None:
             self._node = await asyncio.to_thread(find_node)
         process = NodeProcess(bundle.key)

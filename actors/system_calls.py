@@ -6,6 +6,7 @@ prepared before, once, however often its transaction must be run.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,15 +19,18 @@ from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.executor_settings import ExecutorSettings, files_of
 from actors.node_analysis import NodeAnalysis
+from actors.node_packages import NodePackageFolders
 from actors.session_requests import record_outcome, recorded_outcome
 from actors.transactor import Transactor
 from functions.call_checks import component_not_found_text
 from functions.invocation import RunOutcome
 from functions.isolate import Engine
+from functions.node_packages import NodePackage
 from functions.outcome import JsError
 from functions.pages import CursorCodec
 from functions.path import FunctionPath
 from functions.syscalls import Observed
+from functions.system.errors import while_pushing
 from functions.system.operation import SystemContext, enter_asked_component
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
 from functions.transaction import Transaction
@@ -50,7 +54,9 @@ class SystemCalls:
         transactor: Transactor,
         begin_reading: Callable[[int | None], Awaitable[Attempt]],
         now_ns: Callable[[], int],
+        packages: NodePackageFolders,
     ) -> None:
+        self._packages = packages
         self._engine, self._settings, self._codec = engine, settings, codec
         self._transactor, self._begin_reading, self._now_ns = transactor, begin_reading, now_ns
 
@@ -107,6 +113,10 @@ class SystemCalls:
             raise not_supported_yet(f"The operation {name}")
         tree = orjson.loads(body)
         prepared: Any = None
+        if operation.packages is not None:
+            with _refusing_malformed(name):
+                packages = operation.packages(tree)
+            await self._install(packages)
         if operation.prepare is not None:
             attempt = await self._begin_reading(None)
             with _refusing_malformed(name):
@@ -118,6 +128,14 @@ class SystemCalls:
 
         answer, _ts = await self.transact(f"_system/{name}", os.urandom(16), run)
         return answer
+
+    async def _install(self, packages: tuple[NodePackage, ...]) -> None:
+        """Beside everything else that runs: it takes as long as npm does."""
+        try:
+            if packages:
+                await asyncio.to_thread(self._packages.provide, packages)
+        except BackendError as refusal:
+            raise while_pushing(refusal) from refusal
 
     async def transact(
         self, source: str, call_id: bytes, run: Callable[[Transaction, SystemContext], bytes]
@@ -147,7 +165,7 @@ class SystemCalls:
             now_ns=self._now_ns(),
             random_bytes=os.urandom,
             codec=self._codec,
-            node=NodeAnalysis(),
+            node=NodeAnalysis(self._packages),
             files=files_of(settings),
         )
 

@@ -6,6 +6,7 @@ log/            the log: the only truth
 archive/        what was moved out of the log: of the same truth the older part
 files/          bytes of stored files, which the log names
 views/          folds of the log: may be deleted while the server is stopped
+packages/       npm packages of Node actions: may be deleted while the server is stopped
 run/            pids and addresses of what runs now
 logs/           what our processes say
 """
@@ -76,6 +77,11 @@ class DataFolder:
     def node(self) -> Path:
         """Modules of Node actions, for the processes that run them."""
         return self.run / "node"
+
+    @property
+    def node_packages(self) -> Path:
+        """npm packages that Node modules import, by the list of them; installed again when missing."""
+        return self.path / "packages"
 
     @property
     def logs(self) -> Path:

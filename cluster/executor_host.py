@@ -38,6 +38,7 @@ class ExecutorHost:
             DataFolder(Path(config.data_folder)).node if self._others is not None else None,
             config.actions_at_once_max,
             config.node_actions_at_once_max,
+            DataFolder(Path(config.data_folder)).node_packages,
         )
         engine = Engine(Path(config.cache_folder))
         self._executor = Executor(engine, settings, time.time_ns, self._others)

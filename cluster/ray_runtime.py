@@ -88,14 +88,16 @@ class RayRuntime:
         self.session_folder = Path(tempfile.gettempdir()) / f"tidelog-{os.getuid()}-{digest}"
         self._token_path = data_folder / "run" / "ray_token"
         self._node_folder = DataFolder(data_folder).node
+        self._packages_folder = DataFolder(data_folder).node_packages
 
     def end_leftovers(self) -> None:
         """End what an earlier start for this data folder left behind; nothing else is touched.
 
         Workers whose raylet was killed but not reaped do not notice (measured): they are found by the
-        token's path in their environment, and Node processes by the folder of their modules.
+        token's path in their environment, and Node processes by the folder of their modules or packages.
         """
-        ours = processes_mentioning(str(self.session_folder), str(self._token_path), str(self._node_folder))
+        folders = (self.session_folder, self._token_path, self._node_folder, self._packages_folder)
+        ours = processes_mentioning(*map(str, folders))
         end_processes(ours, term_seconds=_END_SECONDS)
         shutil.rmtree(self.session_folder, ignore_errors=True)
 

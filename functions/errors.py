@@ -5,6 +5,9 @@ The error type and the codes that the log and the gateway need are in log/errors
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from functions.node_packages import NodePackage
 from log import limits
 from log.errors import BackendError, ErrorKind, bad_request, size_text
 
@@ -390,6 +393,16 @@ def node_not_installed(found: str) -> BackendError:
         "NodeNotInstalled",
         'Deployment is not configured to deploy "use node" actions. Node.js v20, 22, or 24 is not installed. '
         f"{found} Install one of these versions where the server runs, as `node` on its PATH.",
+    )
+
+
+def node_packages_not_installed(packages: Iterable[NodePackage], why: str) -> BackendError:
+    """`why` = what npm says, or what kept it from being asked."""
+    names = ", ".join(package.text for package in packages)
+    return bad_request(
+        "InvalidExternalModules",
+        "The packages that `node.externalPackages` in convex.json leaves out of the bundle could not be "
+        f"installed ({names}):\n{why}",
     )
 
 

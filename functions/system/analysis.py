@@ -19,6 +19,7 @@ from functions.catalog import ISOLATE, NODE
 from functions.cron_jobs import cron_specs
 from functions.images import image_request, is_entry
 from functions.isolate import CallRequest, Engine, Image, ImageRequest, Returned, Settled, Terminated, Thrown
+from functions.node_packages import NodePackage
 from functions.outcome import LogLine, error_of_termination, error_of_thrown
 from functions.source_map import SourceMap
 from functions.system import errors
@@ -71,6 +72,7 @@ class Evaluator:
     environment: dict[str, str]
     udf_config: dict[str, Any]
     node: NodeAnalyser | None = None
+    node_packages: tuple[NodePackage, ...] = ()
 
     def functions_image(self, modules: Sequence[PushedModule]) -> Image:
         """The image that calls will use once these modules are active."""
@@ -146,7 +148,8 @@ def analyse(evaluator: Evaluator, modules: Sequence[PushedModule]) -> dict[str, 
             raise errors.invalid_modules(path, exports[path]["error"])
         analyses[path]["functions"] = _analysed_functions(path, exports[path]["functions"])
     nodes = [module for module in modules if module.environment == NODE]
-    for path, functions in analyse_node(evaluator.node, nodes, evaluator.environment).items():
+    packages = evaluator.node_packages
+    for path, functions in analyse_node(evaluator.node, nodes, evaluator.environment, packages).items():
         analyses[path]["functions"] = _analysed_functions(path, functions)
     if HTTP_PATH in analyses:
         analyses[HTTP_PATH]["httpRoutes"] = _http_routes(evaluator, image, modules)

@@ -117,6 +117,17 @@ def invalid_modules(path: str, text: str) -> BackendError:
     )
 
 
+def invalid_external_modules(path: str, text: str) -> BackendError:
+    """`text` is the JavaScript error of a package that was installed and does not load."""
+    return bad_request(
+        "InvalidExternalModules",
+        "Loading the pushed modules encountered the following\n    error:\n"
+        f"Failed to analyze {path}: {text.rstrip()}\n"
+        "It comes from a package of `node.externalPackages` in convex.json. Packages are installed without "
+        "running their scripts.",
+    )
+
+
 def invalid_app_config(code: str, text: str) -> BackendError:
     return bad_request(code, text.rstrip())
 

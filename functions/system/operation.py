@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.isolate import Engine
+from functions.node_packages import NodePackage
 from functions.pages import CursorCodec
 from functions.system.files import FileAccess
 from functions.system.node_analysis import NodeAnalyser
@@ -83,9 +84,10 @@ class Operation:
 
     `prepare` (slow work: analysis) sees a read-only transaction and its result is passed to `run`, which
     must check in its own transaction whatever `prepare` relied on. `run` decides everything that is
-    written; a raised BackendError writes nothing.
+    written; a raised BackendError writes nothing. Before both, `packages` of the body are installed.
     """
 
     run: Callable[[Transaction, dict[str, Any], Any, SystemContext], Any]
     prepare: Callable[[Transaction, dict[str, Any], SystemContext], Any] | None = None
     is_slow: bool = False  # runs on a slow executor
+    packages: Callable[[dict[str, Any]], tuple[NodePackage, ...]] | None = None

@@ -10,7 +10,7 @@ Promises:
   - a push is staged only if nothing it was analysed with has changed;
   - of several pushes under way the last one started is the one that can be finished.
 
-Read in this order: prepare_push, start_push, wait_for_schema.
+Read in this order: pushed_packages, prepare_push, start_push, wait_for_schema.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import orjson
 from functions.catalog import Catalog
 from functions.components import APP_PATH, Component
 from functions.images import is_entry
+from functions.node_packages import NodePackage, packages_key
 from functions.schema import Schema
 from functions.system import errors
 from functions.system.analysis import Analysis, Evaluator, analyse
@@ -113,13 +114,19 @@ class PreparedPush:
 
 
 @errors.pushing
+def pushed_packages(body: dict[str, Any]) -> tuple[NodePackage, ...]:
+    """What must be installed before the push can be evaluated."""
+    return parse_push(body).node_packages if body.get("nodeDependencies") else ()
+
+
+@errors.pushing
 def prepare_push(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> PreparedPush:
     """Read the request and evaluate every module of it; refuses what cannot run (spec 02 9)."""
     request = parse_push(body)
     catalog = transaction.catalog
     udf_config = next_udf_config(catalog, request.server_version, context)
     environment = {**context.system_environment, **catalog.environment}
-    evaluator = Evaluator(context.engine, environment, udf_config, context.node)
+    evaluator = Evaluator(context.engine, environment, udf_config, context.node, request.node_packages)
     app_modules = assemble(request, catalog, transaction.snapshot)
     exported = evaluate_definitions(evaluator, request)
     definitions = {APP_PATH: _prepared(evaluator, exported[APP_PATH], app_modules, request.schema)}
@@ -225,6 +232,7 @@ def _staged(prepared: PreparedPush, instances: list[StagedInstance]) -> StagedPu
         import_seed=prepared.udf_config["importPhaseRngSeed"],
         import_ts=prepared.udf_config["importPhaseUnixTimestamp"],
         auth=prepared.auth,
+        node_packages=prepared.request.node_packages,
         definitions={path: _staged_definition(each) for path, each in prepared.definitions.items()},
         instances=tuple(instances),
     )
@@ -248,7 +256,7 @@ def _start_answer(prepared: PreparedPush, staged: StagedPush, push_id: str) -> d
     analyses = {path: each.analyses for path, each in prepared.definitions.items()}
     return {
         "environmentVariables": staged.environment,
-        "externalDepsId": None,
+        "externalDepsId": packages_key(staged.node_packages) if staged.node_packages else None,
         "componentDefinitionPackages": {},
         "appAuth": staged.auth,
         "analysis": {

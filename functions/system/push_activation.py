@@ -13,6 +13,8 @@ import orjson
 from functions.components import APP_PATH, Component
 from functions.cron_jobs import Spec, replace_crons
 from functions.function_handles import replace_handles
+from functions.node_bundle import NODE_PACKAGES
+from functions.node_packages import packages_tree
 from functions.system import errors
 from functions.system.analysis import CRONS_PATH
 from functions.system.auth_config import replace_auth
@@ -143,12 +145,14 @@ def _cron_specs(modules: tuple[StagedModule, ...]) -> list[Spec]:
 
 
 def _replace_udf_config(transaction: Transaction, staged: StagedPush) -> dict[str, str] | None:
-    """`definition` is ours: what the active app declares (app_definition.active_declarations)."""
+    """`definition` is ours: what the active app declares (app_definition.active_declarations). So are the
+    packages its Node modules import."""
     fields = {
         "serverVersion": staged.server_version,
         "importPhaseRngSeed": staged.import_seed,
         "importPhaseUnixTimestamp": staged.import_ts,
         "definition": orjson.dumps(staged.app.definition).decode(),
+        NODE_PACKAGES: packages_tree(staged.node_packages),
     }
     stored = transaction.catalog.udf_config
     if stored is None:

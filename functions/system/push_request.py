@@ -1,8 +1,8 @@
 """What `start_push` and its relatives are sent, read and checked (spec 02 6).
 
 Promises: a `PushRequest` names every module of a definition once, with a path that the module table can
-hold; every dependency is a pushed definition; what this version cannot run (packages that are not bundled,
-Node.js inside components) has been refused.
+hold; every dependency is a pushed definition; packages are exact versions of a registry; what this version
+cannot run (Node.js inside components) has been refused.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.catalog import ISOLATE, NODE
+from functions.node_packages import NodePackage, packages_of
 from functions.path import parse_module_path
 from functions.system import errors
 from log import limits
-from log.errors import not_supported_yet
 
 SCHEMA_PATH, AUTH_PATH, APP_PATH = "schema.js", "auth.config.js", "convex.config.js"
 _NEVER_NODE = (SCHEMA_PATH, AUTH_PATH, APP_PATH, "http.js", "crons.js")
@@ -72,6 +72,7 @@ class PushRequest:
     unchanged: tuple[UnchangedModule, ...]
     dependencies: tuple[str, ...] = ()
     components: tuple[PushedComponent, ...] = ()
+    node_packages: tuple[NodePackage, ...] = ()
 
 
 def parse_push(body: dict[str, Any]) -> PushRequest:
@@ -96,16 +97,16 @@ def parse_push(body: dict[str, Any]) -> PushRequest:
         components=tuple(
             _parse_component(tree) for tree in _list(body.get("componentDefinitions"), "componentDefinitions")
         ),
+        node_packages=_parse_packages(body.get("nodeDependencies")),
     )
     _check(request, body.get("functions"))
-    if body.get("nodeDependencies"):
-        raise not_supported_yet("node.externalPackages")
     return request
 
 
 def _check(request: PushRequest, folder: Any) -> None:
     modules: tuple[PushedModule | UnchangedModule, ...] = (*request.changed, *request.unchanged)
     _check_environments(modules)
+    _check_packages(request.node_packages, modules)
     _check_modules(modules, folder if isinstance(folder, str) else "convex/")
     for component in request.components:
         _check_component(component)
@@ -154,6 +155,15 @@ def _check_environments(modules: Iterable[PushedModule | UnchangedModule]) -> No
             raise errors.invalid_modules(module.path, f'{module.path} cannot be a "use node" module.')
 
 
+def _check_packages(
+    packages: tuple[NodePackage, ...], modules: Sequence[PushedModule | UnchangedModule]
+) -> None:
+    """Packages stand beside the modules that import them, in a folder that is then theirs."""
+    for module in modules:
+        if packages and module.environment == NODE and module.path.startswith("node_modules/"):
+            raise errors.bad_push_body(f"module {module.path!r} is where the packages are")
+
+
 def _check_paths(paths: Iterable[str]) -> None:
     seen: set[str] = set()
     for path in paths:
@@ -187,6 +197,13 @@ def _parse_dependencies(tree: dict[str, Any]) -> tuple[str, ...]:
     if not all(isinstance(path, str) for path in found):
         raise errors.bad_push_body("`dependencies` must be a list of definition paths")
     return tuple(dict.fromkeys(found))
+
+
+def _parse_packages(tree: Any) -> tuple[NodePackage, ...]:
+    try:
+        return packages_of(tree if tree is not None else [])
+    except ValueError as fault:
+        raise errors.bad_push_body(f"`nodeDependencies`: {fault}") from fault
 
 
 def _optional_module(tree: Any, path: str) -> PushedModule | None:

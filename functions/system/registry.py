@@ -35,8 +35,10 @@ def _canonical_urls(
 OPERATIONS: dict[str, Operation] = {
     "get_config_hashes": Operation(push.get_config_hashes),
     "evaluate_schema": Operation(evaluate_schemas, prepare_schemas, is_slow=True),
-    "evaluate_push": Operation(push.evaluate_push, push.prepare_push, is_slow=True),
-    "start_push": Operation(push.start_push, push.prepare_push, is_slow=True),
+    "evaluate_push": Operation(
+        push.evaluate_push, push.prepare_push, is_slow=True, packages=push.pushed_packages
+    ),
+    "start_push": Operation(push.start_push, push.prepare_push, is_slow=True, packages=push.pushed_packages),
     "wait_for_schema": Operation(push.wait_for_schema),
     "finish_push": Operation(push_activation.finish_push),
     "report_push_completed": Operation(push.report_push_completed),

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from functions.node_packages import NodePackage, packages_of, packages_tree
 from functions.schema import Schema, parse_schema
 from functions.system.auth_config import AuthInfo
 from functions.system.component_definitions import Definition
@@ -90,6 +91,7 @@ class StagedPush:
     import_seed: bytes
     import_ts: int
     auth: list[AuthInfo]
+    node_packages: tuple[NodePackage, ...]
     definitions: dict[str, StagedDefinition]
     instances: tuple[StagedInstance, ...]
 
@@ -115,6 +117,7 @@ class StagedPush:
             "importSeed": self.import_seed.hex(),
             "importTs": self.import_ts,
             "auth": self.auth,
+            "nodePackages": packages_tree(self.node_packages),
             "definitions": {path: each.to_tree() for path, each in self.definitions.items()},
             "instances": [each.to_tree() for each in self.instances],
         }
@@ -131,6 +134,7 @@ class StagedPush:
             import_seed=bytes.fromhex(tree["importSeed"]),
             import_ts=tree["importTs"],
             auth=tree["auth"],
+            node_packages=packages_of(tree.get("nodePackages", [])),
             definitions={
                 path: StagedDefinition.from_tree(each) for path, each in tree["definitions"].items()
             },

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from actors.node_packages import NodePackageFolders
 from actors.node_process import NodeProcess, find_node
 from actors.node_runners import NodeRunners
 from cluster.processes import identify
@@ -37,11 +38,13 @@ export const spin = register(() => {
 HOST = """
 import asyncio, sys
 from pathlib import Path
+from actors.node_packages import NodePackageFolders
 from actors.node_runners import NodeRunners
 from tests.actors.test_node_runners import bundle, message, sources
 
 async def main():
-    process = await NodeRunners(Path(sys.argv[1])).take(bundle(), sources)
+    runners = NodeRunners(Path(sys.argv[1]), NodePackageFolders(None))
+    process = await runners.take(bundle(), sources)
     process.send(message("spin"))
     print(process.pid, flush=True)
     await asyncio.sleep(60)
@@ -67,7 +70,7 @@ def play(folder: Path, scene: Callable[[NodeRunners], Coroutine[Any, Any, None]]
     needs_node()
 
     async def whole() -> None:
-        runners = NodeRunners(folder / "node")
+        runners = NodeRunners(folder / "node", NodePackageFolders(None))
         try:
             await asyncio.wait_for(scene(runners), PATIENCE_SECONDS)
         finally:

@@ -51,7 +51,9 @@ class NodeServer(ActionServer):
     def __init__(self, folder: Path, source: str, *others: Any) -> None:
         needs_node()
         super().__init__(folder, "")
-        self.settings = replace(self.settings, node_folder=folder / "run" / "node")
+        self.settings = replace(
+            self.settings, node_folder=folder / "run" / "node", node_packages_folder=folder / "packages"
+        )
         self.tools, self.others = TOOLS + source, others
 
     async def push(self, source: str = SHOP, *others: Any, **notes_indexes: list[str]) -> None:

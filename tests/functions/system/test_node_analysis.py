@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from actors.node_analysis import NodeAnalysis
+from actors.node_packages import NodePackageFolders
 from functions.system.operation import SystemContext
 from log.errors import BackendError
 
@@ -31,7 +32,7 @@ class NodeDeployment(Deployment):
     def context(self) -> SystemContext:
         from dataclasses import replace
 
-        return replace(super().context, node=NodeAnalysis())
+        return replace(super().context, node=NodeAnalysis(NodePackageFolders(None)))
 
 
 @pytest.fixture
@@ -155,10 +156,10 @@ def test_files_that_are_evaluated_for_the_deployment_are_no_node_modules(
     assert f'{path} cannot be a "use node" module.' in refusal(deployment, tools("", path)).message
 
 
-def test_packages_that_are_not_bundled_are_refused_by_name(deployment: NodeDeployment) -> None:
-    packages = [{"name": "sharp", "version": "0.33.0"}]
+def test_packages_that_are_no_versions_of_a_registry_are_refused_by_name(deployment: NodeDeployment) -> None:
+    packages = [{"name": "sharp", "version": "file:../sharp"}]
     refused = refusal(deployment, tools(""), nodeDependencies=packages)
-    assert refused.code == "NotSupportedYet" and "node.externalPackages" in refused.message
+    assert refused.code == "BadJsonBody" and "file:../sharp" in refused.message
 
 
 def test_a_server_without_node_says_so_at_the_push(
