@@ -7,7 +7,7 @@ rest of a body is on its way before anything is answered.
                            | ["whole", status, headers, body, outcome] | ["stream", status, headers]
     http_write: number, piece, has_more -> whether more is wanted, once there is room for it
     http_refuse: number -> none: the body is larger than it may be
-    http_read: number   -> [piece, None] | [None, outcome] at the end
+    http_read: number   -> [piece, None] | [None, outcome] at the end | [None, None] when it was left
     http_leave: number  -> none: the client has gone. What is begun is then answered when its run has ended
 A request belongs to the connection that began it; with the connection its client has gone.
 """

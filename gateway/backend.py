@@ -124,8 +124,9 @@ class HttpActionCall:
 class HttpPieces(Protocol):
     """The body of a response under way."""
 
-    async def read(self) -> bytes | FunctionOutcome:
-        """The next piece; at the end how the run ended, after which nothing more is read."""
+    async def read(self) -> bytes | FunctionOutcome | None:
+        """The next piece; at the end how the run ended, None when its client has left before. Then nothing
+        more is read."""
 
 
 class Unanswered(Enum):

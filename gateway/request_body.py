@@ -72,7 +72,7 @@ class RequestBody:
         while True:
             await first_of(self._coming)
             if _is_end(self._coming):
-                self._note_end(run)
+                self._note_gone(run)
                 return
             piece, has_more = self._take()
             wanted_by = self._unless_too_large(wanted_by)
@@ -92,7 +92,7 @@ class RequestBody:
         try:
             await first_of(writing, self._coming)
             if not writing.done() and _is_end(self._coming):
-                run.leave()
+                self._note_gone(run)
             return await writing and has_more
         finally:
             writing.cancel()
@@ -110,7 +110,9 @@ class RequestBody:
             self._ended.set()
         return piece, self._has_more
 
-    def _note_end(self, run: HttpActionRun | None) -> None:
+    def _note_gone(self, run: HttpActionRun | None) -> None:
+        if self.gone.done():
+            return
         self._ended.set()
         self.gone.set_result(None)
         if run is not None:

@@ -157,12 +157,12 @@ class HttpActionRoutes:
         while True:
             read = asyncio.ensure_future(pieces.read())
             await first_of(read, body.gone)
-            if not read.done() or body.gone.done():
+            if not read.done():
                 read.cancel()
                 return None
             piece = read.result()
             if not isinstance(piece, bytes):
-                if piece.error is None:
+                if piece is not None and piece.error is None:
                     await send({"type": "http.response.body", "body": b""})
                 return piece  # a failed run leaves the response unfinished: the connection ends
             if has_body:

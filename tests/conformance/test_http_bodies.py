@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -105,6 +106,29 @@ def test_a_client_that_goes_in_the_middle_fails_the_body_and_aborts_the_signal(
     upload.close()
     until(lambda: count(server, "left: The client is no longer there.") == 1, "the body fails")
     until(lambda: count(server, "left aborted") == 1, "the signal aborts")
+
+
+def test_a_client_that_goes_while_its_body_is_unread_is_noticed(
+    server: RunningServer, upload: Upload
+) -> None:
+    upload.begin("POST", "/until-gone?name=unread")
+    upload.chunk(b"read by nobody")
+    assert upload.getresponse().read1() == b"waiting"
+    upload.sock.shutdown(socket.SHUT_RDWR)
+    until(lambda: count(server, "unread") >= 1, "the signal aborts")
+
+
+def test_a_lost_executor_is_an_answer_for_who_is_still_sending(server: RunningServer, upload: Upload) -> None:
+    upload.begin("POST", "/read?name=lost")
+    upload.chunk(b"begun")
+    until(lambda: server.ask("slow-executor", "status")["actions_running"] >= 1, "the function runs")
+    pid = server.kill("slow-executor")
+    answer = upload.getresponse()
+    assert answer.status >= 500 and b"code" in answer.read()
+    upload.chunk(b"")
+    server.wait_replaced("slow-executor", pid)
+    upload.begin("POST", "/read?name=after", **{"content-length": "0"})
+    assert upload.getresponse().read() == b"0", "the connection goes on"
 
 
 def test_a_declared_size_beyond_the_limit_is_refused_before_the_body_is_sent(upload: Upload) -> None:

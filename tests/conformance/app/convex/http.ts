@@ -213,24 +213,22 @@ http.route({
   handler: httpAction((async () => "text") as any),
 });
 
-http.route({
-  path: "/until-gone",
-  method: "GET",
-  handler: httpAction(async (ctx, request) => {
-    const name = new URL(request.url).searchParams.get("name")!;
-    const gone = new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
-    void gone.then(() => ctx.runMutation(api.messages.increment, { name }));
-    const body = new ReadableStream({
-      async start(controller) {
-        controller.enqueue(new TextEncoder().encode("waiting"));
-        await gone;
-        await ctx.runMutation(api.messages.increment, { name });
-        controller.close();
-      },
-    });
-    return new Response(body);
-  }),
+const untilGone = httpAction(async (ctx, request) => {
+  const name = new URL(request.url).searchParams.get("name")!;
+  const gone = new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
+  void gone.then(() => ctx.runMutation(api.messages.increment, { name }));
+  const body = new ReadableStream({
+    async start(controller) {
+      controller.enqueue(new TextEncoder().encode("waiting"));
+      await gone;
+      await ctx.runMutation(api.messages.increment, { name });
+      controller.close();
+    },
+  });
+  return new Response(body);
 });
+
+for (const method of ["GET", "POST"] as const) http.route({ path: "/until-gone", method, handler: untilGone });
 
 http.route({
   pathPrefix: "/files/",
