@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from log.limits import HTTP_ACTION_REQUEST_AHEAD_BYTES_MAX, HTTP_ACTION_REQUEST_BYTES_MAX
 
-from ..support.app_calls import count, until
+from ..support.app_calls import PeakMemory, count, until
 from ..support.server import RunningServer
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -79,6 +80,21 @@ def test_a_body_that_is_never_read_keeps_neither_the_answer_nor_the_connection(u
     upload.chunk(b"")
     upload.begin("POST", "/unread", **{"content-length": "0"})
     assert upload.getresponse().read() == b"unread"
+
+
+def test_who_sends_what_is_not_read_yet_is_made_to_wait_and_no_process_holds_it(
+    server: RunningServer, upload: Upload
+) -> None:
+    size = 19 << 20  # more than sockets hold on their way
+    upload.begin("POST", "/until-gone?name=waiting", **{"content-length": str(size)})
+    assert upload.getresponse().read1() == b"waiting"
+    upload.sock.settimeout(1)
+    roles = ("gateway", "slow-executor")
+    with contextlib.ExitStack() as watched:
+        peaks = [watched.enter_context(PeakMemory(server.pid_of(role))) for role in roles]
+        with pytest.raises(TimeoutError):
+            upload.send(bytes(size))
+    assert all(peak.growth_bytes < 8 << 20 for peak in peaks), [peak.growth_bytes for peak in peaks]
 
 
 def test_large_bodies_that_nobody_reads_pass_one_after_the_other(site: httpx.Client) -> None:
