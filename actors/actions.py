@@ -29,11 +29,11 @@ from functions import action
 from functions.action import PreparedAction
 from functions.call_checks import component_not_found_text
 from functions.determinism import SEED_BYTES
-from functions.errors import node_not_installed
 from functions.http_action import HttpActionRequest, prepare_http_action
 from functions.images import Images
 from functions.invocation import RunOutcome
 from functions.isolate import Engine
+from functions.node_errors import node_not_installed
 from functions.outcome import refusal
 from functions.path import parse_function_path
 from functions.source_map import SourceMap

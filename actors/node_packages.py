@@ -21,7 +21,7 @@ from pathlib import Path
 import orjson
 
 from actors.node_process import end_group, find_node
-from functions.errors import node_packages_not_installed
+from functions.node_errors import node_packages_not_installed
 from functions.node_packages import NodePackage, packages_key
 from log.limits import (
     MIB,

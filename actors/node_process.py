@@ -21,8 +21,8 @@ from typing import Any
 
 import orjson
 
-from functions.errors import node_not_installed, node_process_failed
 from functions.node import NODE_MAJOR_VERSIONS, RUNNER
+from functions.node_errors import node_not_installed, node_process_failed
 from log.limits import MIB, NODE_FRAME_BYTES_MAX, NODE_HEAP_BYTES_MAX, NODE_OUTPUT_TAIL_BYTES
 
 Message = dict[str, Any]

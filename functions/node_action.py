@@ -15,11 +15,11 @@ from functions import action
 from functions.action import ActionContext, CheckedAction
 from functions.call_checks import Invocation
 from functions.catalog import Catalog
-from functions.errors import node_arguments_too_large
 from functions.invocation import RunOutcome
 from functions.isolate import Frame, Returned, Settled, Terminated, Thrown
 from functions.javascript_errors import frames_of
 from functions.node import MODULE_PREFIX
+from functions.node_errors import node_arguments_too_large
 from functions.outcome import LogLines, SourceMaps
 from log import limits
 from log.limits import MIB
