@@ -32,13 +32,14 @@ from actors.view_environment import (
     used_bytes,
 )
 from actors.view_layout import INDEX_ID_BYTES, pack_row, stored_key, unpack_undo_key
+from actors.view_pieces import Pieces
 from actors.view_reader import ViewReader
 from functions.snapshot import Row
 from log.invariant import invariant
 from log.limits import VIEW_KEY_BYTES_MAX
 from log.record import DocumentWrite
 
-VIEW_FORMAT = 1
+VIEW_FORMAT = 2
 _CLEAN_STOP = "clean"
 _PRUNE_ENTRIES_MAX = 2_000
 _REMOVE_ENTRIES_MAX = 1_000
@@ -100,30 +101,38 @@ class IndexView:
         """Add entries of documents that were there before their index: no undo, for the index answers
         only at timestamps after it was completed. Overwriting what live commits wrote is harmless: both
         are the document's newest revision."""
-        with self._opened.environment.begin(write=True, db=self._opened.current) as transaction:
+        current = self._opened.current
+        with self._opened.environment.begin(write=True) as transaction:
+            pieces = Pieces(transaction, self._opened)
             for key, row in entries:
-                packed = pack_row(key, row.revision_ts, row.size_bytes, row.document)
-                transaction.put(index_id + stored_key(key), packed)
+                packed, physical = (
+                    pack_row(key, row.revision_ts, row.size_bytes, row.document),
+                    index_id + stored_key(key),
+                )
+                pieces.drop_of_row(transaction.get(physical, db=current))
+                transaction.put(physical, pieces.fitted_row(packed), db=current)
 
     def prune(self, min_ts: int) -> int:
-        """Forget what was replaced at or before min_ts, a bounded number of entries a call.
+        """Forget what was replaced at or before min_ts, a bounded number of entries and pieces a call.
 
         min_ts is raised BEFORE anything is deleted, in the same transaction, so that no reader misses
-        an entry it relies on. Returns how many entries went.
+        an entry it relies on. Returns how many went.
         """
         opened, removed = self._opened, 0
         with opened.environment.begin(write=True) as transaction:
             if min_ts > self.state.min_ts:
                 self.state = replace(self.state, min_ts=min_ts)
                 transaction.put(STATE_KEY, self.state.pack(), db=opened.meta)
+            pieces = Pieces(transaction, opened)
+            has_pieces = not pieces.is_empty
             with transaction.cursor(db=opened.undo) as cursor:
                 found = cursor.first()
                 while found and removed < _PRUNE_ENTRIES_MAX:
                     index_id, replaced_ts, _key = unpack_undo_key(cursor.key())
                     if replaced_ts <= self.state.min_ts:
+                        removed += 1 + (pieces.drop_of_undo(cursor.value()) if has_pieces else 0)
                         cursor.delete()
                         found = bool(cursor.key())  # empty behind the last entry
-                        removed += 1
                     else:
                         found = cursor.set_range(index_id + b"\xff" * 8)
             self._prune_catalog_marks(transaction)
@@ -151,10 +160,12 @@ class IndexView:
         """Remove the next entries of an index that no snapshot can name any more; True when none is left."""
         begin = self._opened.environment.begin
         with begin(write=True) as transaction, transaction.cursor(db=self._opened.current) as cursor:
+            pieces, removed = Pieces(transaction, self._opened), 0
             cursor.set_range(index_id)
-            for _ in range(_REMOVE_ENTRIES_MAX):
+            while removed < _REMOVE_ENTRIES_MAX:
                 if not cursor.key().startswith(index_id):  # no key behind the last entry
                     return True
+                removed += 1 + pieces.drop_of_row(cursor.value())
                 cursor.delete()
         return False
 

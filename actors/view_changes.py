@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from actors.view_environment import OpenedView, ViewTransaction
 from actors.view_layout import pack_row, pack_undo, stored_key, undo_start
+from actors.view_pieces import Pieces
 from log.invariant import InvariantViolation
 from log.record import DocumentWrite
 
@@ -30,15 +31,20 @@ class ViewChanges:
                 self._set(ts, index_id, new_key, _row(ts, write, new_key))
 
     def write(self) -> None:
-        put, current, undo = self._transaction.put, self._opened.current, self._opened.undo
+        transaction, current, undo = self._transaction, self._opened.current, self._opened.undo
+        pieces = Pieces(transaction, self._opened)
+        # With undo what is replaced has a new owner: the undo entry made of it.
+        loses_pieces = not self._with_undo and not pieces.is_empty
         for key in sorted(self._rows):
             row = self._rows[key]
+            if loses_pieces:
+                pieces.drop_of_row(transaction.get(key, db=current))
             if row is not None:
-                put(key, row, db=current)
+                transaction.put(key, pieces.fitted_row(row), db=current)
             else:
-                self._transaction.delete(key, db=current)
+                transaction.delete(key, db=current)
         for key in sorted(self._undo):
-            put(key, self._undo[key], db=undo)
+            transaction.put(key, pieces.fitted_undo(self._undo[key]), db=undo)
 
     def _set(self, ts: int, index_id: bytes, key: bytes, row: bytes | None) -> None:
         stored = stored_key(key)

@@ -1,4 +1,4 @@
-"""An opened view: the LMDB environment, its three tables and its state record.
+"""An opened view: the LMDB environment, its four tables and its state record.
 
 The only file that imports lmdb. A process opens an environment once (LMDB refuses a second time), hence
 the registry. Nothing is synced: a view is derived from the log (design D6).
@@ -53,7 +53,7 @@ class OpenedView:
         self.environment = lmdb.open(
             str(folder),
             map_size=VIEW_MAP_BYTES_MAX,
-            max_dbs=3,
+            max_dbs=4,
             max_readers=1024,
             readonly=not writable,
             create=writable,
@@ -63,6 +63,7 @@ class OpenedView:
         )
         self.current = self.environment.open_db(b"current", create=writable)
         self.undo = self.environment.open_db(b"undo", create=writable)
+        self.pieces = self.environment.open_db(b"pieces", create=writable)
         self.meta = self.environment.open_db(b"meta", create=writable)
 
 

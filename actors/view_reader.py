@@ -28,6 +28,7 @@ from actors.view_layout import (
     HASH_BYTES,
     INDEX_ID_BYTES,
     KEY_PREFIX_BYTES,
+    PieceReader,
     is_grouped,
     stored_key,
     undo_start,
@@ -35,6 +36,7 @@ from actors.view_layout import (
     unpack_undo,
     unpack_undo_key,
 )
+from actors.view_pieces import Pieces
 from functions.search.kept_indexes import KeptIndexes
 from functions.snapshot import Row
 from log.errors import out_of_retention, view_behind
@@ -100,7 +102,9 @@ class ViewSnapshot:
                     return replaced[key]
             stored = stored_key(key)
             value = transaction.get(index_id + stored, db=opened.current)
-            return unpack_row(stored, value) if value is not None else None
+            if value is None:
+                return None
+            return unpack_row(stored, value, Pieces(transaction, opened).read)
 
     def scan(
         self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
@@ -148,12 +152,12 @@ class ViewSnapshot:
     ) -> dict[bytes, Row | None]:
         """Full key -> what stood there at `after_ts`, for every key replaced later, up to `last_ts`."""
         replaced: dict[bytes, Row | None] = {}  # the earliest wins
-        limit = undo_start(index_id, last_ts + 1)
+        limit, read_pieces = undo_start(index_id, last_ts + 1), Pieces(transaction, self._opened).read
         with transaction.cursor(db=self._opened.undo) as cursor:
             found = cursor.set_range(undo_start(index_id, after_ts + 1))
             while found and cursor.key() < limit:
                 _index, _ts, stored = unpack_undo_key(cursor.key())
-                key, row = unpack_undo(stored, cursor.value())
+                key, row = unpack_undo(stored, cursor.value(), read_pieces)
                 replaced.setdefault(key, row)
                 found = cursor.next()
         return replaced
@@ -175,6 +179,7 @@ def _iterate(
     group is collected, and ordered and bounded by full keys.
     """
     start, end = bounds
+    read_pieces = Pieces(transaction, opened).read
     with transaction.cursor(db=opened.current) as cursor:
         step = cursor.prev if descending else cursor.next
         if descending:
@@ -186,12 +191,12 @@ def _iterate(
             if _is_past(stored, bounds, descending=descending):
                 return
             if is_grouped(stored):
-                group = _group(cursor, step, physical[: len(index_id) + KEY_PREFIX_BYTES])
+                group = _group(cursor, step, physical[: len(index_id) + KEY_PREFIX_BYTES], read_pieces)
                 inside = _within(bounds, group)
                 yield from (inside[key] for key in sorted(inside, reverse=descending))
             else:
                 if stored >= start:  # below an `end` it is, else it were past
-                    yield unpack_row(stored, cursor.value())
+                    yield unpack_row(stored, cursor.value(), read_pieces)
                 step()
 
 
@@ -209,11 +214,13 @@ def _is_past(stored: bytes, bounds: _Bounds, *, descending: bool) -> bool:
     return prefix < bounds[0][:KEY_PREFIX_BYTES] if descending else prefix >= bounds[1]
 
 
-def _group(cursor: ViewCursor, step: Callable[[], bool], prefix: bytes) -> dict[bytes, Row]:
+def _group(
+    cursor: ViewCursor, step: Callable[[], bool], prefix: bytes, read_pieces: PieceReader
+) -> dict[bytes, Row]:
     """Full key -> row of the entries that share `prefix`; the cursor is behind them afterwards."""
     group: dict[bytes, Row] = {}
     while (physical := cursor.key()).startswith(prefix):
-        row = unpack_row(physical[INDEX_ID_BYTES:], cursor.value())
+        row = unpack_row(physical[INDEX_ID_BYTES:], cursor.value(), read_pieces)
         group[row.key] = row
         step()
     return group

@@ -41,13 +41,13 @@ def is_entry(path: str) -> bool:
 
 
 class Images:
-    """The images of one executor, newest few kept."""
+    """The images of one executor: those that the newest few catalogs are served with."""
 
     def __init__(self, engine: Engine, system_environment: dict[str, str]) -> None:
         self._engine = engine
         self._system_environment = system_environment
         self._images: OrderedDict[bytes, Image] = OrderedDict()
-        self._by_catalog: OrderedDict[tuple[int, str], Image] = OrderedDict()
+        self._keys: OrderedDict[int, dict[str, bytes]] = OrderedDict()  # catalog ts -> component -> image
         self._source_maps: OrderedDict[str, SourceMap | None] = OrderedDict()
 
     @property
@@ -56,18 +56,27 @@ class Images:
 
     def image_of(self, catalog: Catalog, snapshot: SnapshotReader) -> Image:
         """The image of the catalog's modules, built when it is the first call for them."""
-        place = (catalog.ts, catalog.component.path)
-        image = self._by_catalog.get(place)
-        if image is None:
-            image = self._by_catalog[place] = self._find_or_build(catalog, snapshot)
-            if len(self._by_catalog) > limits.CATALOGS_HELD_MAX * limits.COMPONENT_IMAGES_HELD_MAX:
-                self._by_catalog.popitem(last=False)
-        return image
+        keys = self._keys.get(catalog.ts)
+        if keys is None:
+            keys = self._take_up(catalog.ts)
+        key = keys.get(catalog.component.path)
+        image = self._images.get(key) if key is not None else None
+        return image if image is not None else self._find_or_build(catalog, snapshot, keys)
 
-    def _find_or_build(self, catalog: Catalog, snapshot: SnapshotReader) -> Image:
+    def _take_up(self, catalog_ts: int) -> dict[str, bytes]:
+        """Another catalog; images that no held one is served with are forgotten with the oldest."""
+        keys = self._keys[catalog_ts] = {}
+        if len(self._keys) > limits.CATALOGS_HELD_MAX:
+            self._keys.popitem(last=False)
+            served = {key for each in self._keys.values() for key in each.values()}
+            for key in self._images.keys() - served:
+                del self._images[key]
+        return keys
+
+    def _find_or_build(self, catalog: Catalog, snapshot: SnapshotReader, keys: dict[str, bytes]) -> Image:
         """Catalogs that differ in tables or schemas only share an image."""
         environment = environment_of(catalog, self._system_environment)
-        key = _key_of(catalog, environment)
+        key = keys[catalog.component.path] = _key_of(catalog, environment)
         image = self._images.get(key)
         if image is None:
             image = self._engine.build_image(_request_of(catalog, snapshot, environment))
