@@ -30,6 +30,7 @@ from functions.path import parse_function_path
 from functions.snapshot import SnapshotReader
 from functions.transaction import HotPlaceMet
 from log.errors import BackendError, mutation_conflict, unknown_outcome
+from log.keys import decode_items
 from log.limits import (
     CHAIN_SECONDS_MAX,
     TURN_LOSSES_MAX,
@@ -65,12 +66,12 @@ class Accepted(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A run that does not count. What it read was written at `ts` by `source`, as far as known;
-    `places` are those of its own that others want too."""
+    """A run that does not count. What it read was written at `ts` by `source`, as far as known: at the
+    place `hit` of its own. `places` are those of its own that others want too."""
 
     reads: ReadSet
     ts: int = 0
-    index_id: bytes | None = None
+    hit: Place | None = None
     source: str = ""
     places: frozenset[Place] = frozenset()
 
@@ -232,7 +233,7 @@ class Transactor:
             case ("committed", ts, is_wanted):
                 return Accepted(run.result, ts, run.reads, is_wanted or is_shared)
             case ("conflict", ts, hit, source, others):
-                return Loss(run.reads, ts, hit[0][0] if hit else None, source, frozenset((*hit, *others)))
+                return Loss(run.reads, ts, _most_telling(hit), source, frozenset((*hit, *others)))
             case ("queue", places):
                 return Loss(run.reads, places=frozenset(places))
             case ("repeated", ts):  # by another run of the same call: the next one finds what it recorded
@@ -322,17 +323,32 @@ def _wider(footprint: Footprint | None, loss: Loss) -> Footprint | None:
     return Footprint(places) if places else None
 
 
+def _most_telling(hit: Sequence[Place]) -> Place | None:
+    """One that holds a single key, and so says which document was changed; else the first."""
+    return next((place for place in hit if _holds_one_key(place)), hit[0] if hit else None)
+
+
+def _holds_one_key(place: Place) -> bool:
+    _index_id, start, end = place
+    return end == start + b"\x00"
+
+
 def _table_of(catalog: Catalog, loss: Loss) -> str | None:
+    if loss.hit is None:
+        return None
     for table in catalog.every_table():
-        if any(index.index_id == loss.index_id for index in table.indexes):
+        if any(index.index_id == loss.hit[0] for index in table.indexes):
             return table.name
     return None
 
 
 def _who(loss: Loss, source: str) -> str | None:
-    """The middle of the specified text (spec 04 1.9)."""
+    """The middle of the specified text (spec 04 1.9); which key of an interval was written is not known."""
     if not loss.source:
         return None
-    if loss.source == source:
-        return "Another call to this mutation changed a document."
-    return f'A call to "{parse_function_path(loss.source).display}" changed a document.'
+    other = f'A call to "{parse_function_path(loss.source).display}"'
+    who = "Another call to this mutation" if loss.source == source else other
+    if loss.hit is None or not _holds_one_key(loss.hit):
+        return f"{who} changed a document."
+    document_id = str(decode_items(loss.hit[1])[-1])  # every key ends with it
+    return f'{who} changed the document with ID "{document_id}".'

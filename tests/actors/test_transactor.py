@@ -254,7 +254,7 @@ def test_without_attempts_left_the_loser_is_told_the_table_and_the_winner(tmp_pa
             world.add("hot", 1)(transaction)
             _admit(world, world.add("hot", 1), "m.js:winner")
 
-        told = r'the "counters" table changed .* A call to "m:winner" changed a document\.'
+        told = r'the "counters" table changed .* A call to "m:winner" changed the document with ID'
         with pytest.raises(BackendError, match=told):
             await world.run(lose, attempts_max=1)
 
