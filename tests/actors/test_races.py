@@ -45,16 +45,15 @@ def read_modify_write(world: World, chance: random.Random) -> Callable[[Attempt]
     """Reads one or two counters or all of them, and writes some of these; sometimes none."""
     read = chance.sample(NAMES, chance.choice((1, 2, 2, len(NAMES))))
     written = read[: chance.randrange(len(read) + 1)]
-    amount = float(chance.randrange(1, 10))
+    amount, by = float(chance.randrange(1, 1_000)), float(chance.getrandbits(50))
 
     def work(attempt: Attempt) -> Done[Call]:
         transaction = attempt.transaction
         seen = {name: world.read(transaction, name) for name in read}
-        wrote = {name: sum(seen.values()) + amount for name in written}
-        for name, count in wrote.items():
-            transaction.patch(
-                transaction.catalog.tables["counters"], world.ids[name], {"count": count, "by": amount}
-            )
+        wrote = {name: (sum(seen.values()) * 3 + amount) % 1_000_003 for name in written}
+        for name, count in wrote.items():  # `by` makes each of them a change
+            table = transaction.catalog.tables["counters"]
+            transaction.patch(table, world.ids[name], {"count": count, "by": by})
         return Done(Call(seen, wrote), CallTrace(path="m.js:f") if transaction.has_writes else None)
 
     return work
