@@ -33,6 +33,7 @@ SEED = 20261126
 CALLS = 1_150
 """Some fail or write nothing and leave no record; at least RECORDED_MIN are left."""
 RECORDED_MIN = 1_000
+STORY_KINDS = {**KINDS, "post": 2}
 
 
 class Story:
@@ -48,11 +49,14 @@ class Story:
     async def _play(self) -> None:
         rng = random.Random(SEED)
         async with self.server as server:
-            await server.push()
+            server.kinds = STORY_KINDS
+            await server.push(ledger=True)
             await server.play(rng, CALLS // 2)
             await self._look(rng)
             await server.set_variable("GREETING", "hello")
-            await server.push(SHOP + FIND, by_text=["text"])  # an index over documents that are there
+            await server.push(
+                SHOP + FIND, ledger=True, by_text=["text"]
+            )  # an index over documents that are there
             for _ in range(5):
                 await self._look(rng, find=True)
                 await server.play(rng, CALLS // 10)
@@ -105,7 +109,11 @@ def test_a_thousand_recorded_calls_replay_identically(story: Story, tmp_path: Pa
     assert len(calls) >= RECORDED_MIN, f"seed {SEED}"
     assert story.conflicts_met > 20, f"calls raced, seed {SEED}"
     kinds = {body_of(record).trace.path for record in calls}
-    assert kinds == {f"shop.js:{name}" for name in KINDS if name != "fail"}
+    posts = [body_of(record) for record in calls if body_of(record).trace.path == "shop.js:post"]
+    assert all(
+        wrote_into_the_ledger(body) and b"no such line" in (note_in(body).document or b"") for body in posts
+    )
+    assert kinds == {f"shop.js:{name}" for name in STORY_KINDS if name != "fail"}
     for record in calls:
         found = laboratory.replay(record)
         assert found == (), f"seed {SEED}, record {record.seq}: {found[0]}"
@@ -158,15 +166,11 @@ def test_a_changed_module_is_told_by_what_its_calls_then_do(story: Story, tmp_pa
     log, seqs = changed_copy(story, tmp_path / "data", old, new)
     assert seqs, "the module's text is in the log"
     laboratory = Laboratory(story, log, tmp_path / "view")
-    fresh = next(
-        record
-        for record in log.read_from(seqs[0] + 1)
-        if body_of(record).trace.path == "shop.js:increment" and not body_of(record).writes[-1].previous_ts
-    )
-    assert laboratory.replay(fresh) == (), "a counter's first call inserts, as before"
+    other = first_record(log, "note", after=seqs[0])
+    assert laboratory.replay(other) == (), "what the change does not touch is as before"
     second = next(
         record
-        for record in log.read_from(fresh.seq + 1)
+        for record in log.read_from(seqs[0] + 1)
         if body_of(record).trace.path == "shop.js:increment" and body_of(record).writes[-1].previous_ts
     )
     found = [difference.what for difference in laboratory.replay(second)]
@@ -194,6 +198,13 @@ def test_a_changed_document_is_named_with_its_field(story: Story, tmp_path: Path
 def note_in(body: CommitBody) -> DocumentWrite:
     """The write of a note among those of `note`."""
     return next(write for write in body.writes if b'"uuid"' in (write.document or b""))
+
+
+def wrote_into_the_ledger(body: CommitBody) -> bool:
+    """One line of two; the other was refused, and the component has nothing of it."""
+    lines = [write.document or b"" for write in body.writes if b'"luck"' in (write.document or b"")]
+    entries = [line for line in lines if b'"uuid"' not in line]
+    return len(entries) == 1 and b'"refused"' not in entries[0]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ indexes, console, identity and request id. Written against system calls, so that
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sqlite3
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from .deployment import module, push_body, schema_module, table
 from .javascript import engine
 
 ANN = Identity("user", b'{"subject":"ann","issuer":"https://issuer.test"}')
-SHOP = """
+REGISTERED = """
 const register = (kind, visibility, handler) => Object.assign(() => {}, {
   [`is${kind}`]: true, [`is${visibility}`]: true,
   exportArgs: () => '{"type":"any"}', exportReturns: () => "null",
@@ -52,7 +53,10 @@ const all = async (source) => {
 const where = (indexName, fieldPath, value) =>
   all({ type: "IndexRange", indexName, range: [{ type: "Eq", fieldPath, value }] });
 const table = (tableName) => all({ type: "FullTableScan", tableName });
-
+"""
+SHOP = (
+    REGISTERED
+    + """
 export const increment = mutation(async ({ name }) => {
   const [counter] = await where("counters.by_name", "name", name);
   if (counter === undefined) {
@@ -112,7 +116,33 @@ export const count = query(async ({ name }) => {
   const [counter] = await where("counters.by_name", "name", name);
   return counter?.count ?? 0;
 });
+export const post = mutation(async ({ name, text }) => {
+  const reference = "_reference/childComponent/ledger/book/enter";
+  const enter = (args) => call("runUdf", { udfType: "mutation", reference, args });
+  const entries = await enter({ name, text });
+  let caught = null;
+  try {
+    await enter({ name, text: "refused" });
+  } catch (error) {
+    caught = error.message;
+  }
+  return await run("mutation", "shop:note", { text: `${name} ${entries} ${caught}` });
+});
 """
+)
+LEDGER_PATH = "../ledger"
+BOOK = (
+    REGISTERED
+    + """
+export const enter = mutation(async ({ name, text }) => {
+  await insert("entries", { name, text, at: Date.now(), luck: Math.random() });
+  if (text === "refused") throw new Error("no such line");
+  return (await table("entries")).length;
+});
+"""
+)
+"""The component of `post`: its second call in each fails, and is caught."""
+
 FIND = """
 export const find = query(({ text }) => where("notes.by_text", "text", text));
 """
@@ -132,6 +162,28 @@ KINDS = {
 one with an audit line and without documents."""
 
 
+def with_ledger(body: Any) -> Any:
+    """A push that installs the component `ledger` too."""
+    child = {"name": "ledger", "path": LEDGER_PATH, "args": [], "env": []}
+    body["appDefinition"]["definition"] = _config("app", "", child)
+    body["appDefinition"]["dependencies"] = [LEDGER_PATH]
+    definition = {
+        "definitionPath": LEDGER_PATH,
+        "definition": _config("childComponent", "ledger"),
+        "dependencies": [],
+        "schema": None,
+        "functions": [module("book.js", BOOK)],
+        "udfServerVersion": "1.48.0",
+    }
+    return {**body, "componentDefinitions": [definition]}
+
+
+def _config(kind: str, name: str, *children: Any) -> Any:
+    tree = {"definitionType": {"type": kind, "name": name, "args": []}, "httpMounts": {}}
+    text = json.dumps({**tree, "childComponents": children})
+    return module("convex.config.js", f"export default {{ export: () => ({text}) }};")
+
+
 class RecordedServer:
     """One deployment on a data folder as `tidelog dev` makes it, driven from here."""
 
@@ -147,6 +199,7 @@ class RecordedServer:
             settings.site_origin_in_use,
         )
         self.calls = 0
+        self.kinds = KINDS
 
     async def __aenter__(self) -> RecordedServer:
         self._runtime = LocalRuntime(self.folder, engine(), self.settings)
@@ -161,11 +214,16 @@ class RecordedServer:
     def conflicts_met(self) -> int:
         return int(self._runtime.executor.status()["conflicts_met"])
 
-    async def push(self, source: str = SHOP, *others: Any, **notes_indexes: list[str]) -> None:
-        """As the CLI pushes: start, wait for the indexes, finish. `others` are modules beside shop.js."""
-        await self.finish_push(await self.start_push(source, *others, **notes_indexes))
+    async def push(
+        self, source: str = SHOP, *others: Any, ledger: bool = False, **notes_indexes: list[str]
+    ) -> None:
+        """As the CLI pushes: start, wait for the indexes, finish. `others` are modules beside shop.js;
+        `ledger`: with the component that `post` calls."""
+        await self.finish_push(await self.start_push(source, *others, ledger=ledger, **notes_indexes))
 
-    async def start_push(self, source: str, *others: Any, **notes_indexes: list[str]) -> Any:
+    async def start_push(
+        self, source: str, *others: Any, ledger: bool = False, **notes_indexes: list[str]
+    ) -> Any:
         notes = table("notes", **notes_indexes)
         notes["searchIndexes"] = [
             {"indexDescriptor": "words", "searchField": "text", "filterFields": ["luck"]}
@@ -174,9 +232,8 @@ class RecordedServer:
             {"indexDescriptor": "near", "vectorField": "place", "dimensions": 2, "filterFields": []}
         ]
         schema = schema_module(table("counters", by_name=["name"]), notes, validation=False)
-        started = await self.operate(
-            "start_push", push_body(module("shop.js", source), *others, schema=schema)
-        )
+        body = push_body(module("shop.js", source), *others, schema=schema)
+        started = await self.operate("start_push", with_ledger(body) if ledger else body)
         while (await self.operate("wait_for_schema", {"schemaChange": started["schemaChange"]}))[
             "type"
         ] != "complete":
@@ -229,7 +286,7 @@ class RecordedServer:
         """Some are sent twice, as by a client that reconnected."""
         self.calls += 1
         number = self.calls
-        name = rng.choices(list(KINDS), list(KINDS.values()))[0]
+        name = rng.choices(list(self.kinds), list(self.kinds.values()))[0]
         args = {"name": rng.choice("abc"), "text": rng.choice(("x", "y", "ü")) * rng.randrange(1, 4)}
         identity = rng.choice((UNKNOWN, ANN, ADMIN))
         session = (f"session-{number % 3}", number) if rng.random() < 0.5 else None
