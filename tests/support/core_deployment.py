@@ -51,13 +51,23 @@ class CoreDeployment:
 
     def digests(self) -> dict[str, str]:
         """A digest of every index: keys, revisions and documents in order."""
-        ts = self.core.published_ts
-        snapshot = self.core.view_reader().snapshot(ts)
+        snapshot = self.core.view_reader().snapshot(self.core.published_ts)
         return {
             f"{table.name}.{index.name}": digest_of(snapshot, index)
             for table in load_catalog(snapshot).tables.values()
             for index in table.indexes
         }
+
+
+def digests_of_everything(core: Core) -> dict[str, str]:
+    """The same of every table there is, those of components and hidden ones too."""
+    snapshot = core.view_reader().snapshot(core.published_ts)
+    catalog = load_catalog(snapshot)
+    return {
+        f"{table.name}.{index.name} {index.index_id.hex()}": digest_of(snapshot, index)
+        for table in (*catalog.every_table(), *catalog.hidden_tables.values())
+        for index in table.indexes
+    }
 
 
 def digest_of(snapshot: SnapshotReader, index: Index) -> str:

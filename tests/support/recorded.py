@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from actors.core import Core
 from actors.executor_settings import ExecutorSettings
 from cluster.config import Settings
 from cluster.data_folder import Credentials, DataFolder
@@ -209,6 +210,10 @@ class RecordedServer:
     async def __aexit__(self, *_failure: object) -> None:
         await self._runtime.stop()
         assert self._runtime.failures == []
+
+    @property
+    def core(self) -> Core:
+        return self._runtime.core
 
     @property
     def conflicts_met(self) -> int:
