@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import time
@@ -15,6 +16,7 @@ from functions.snapshot import SnapshotReader
 from functions.transaction import Transaction
 from log.committer import CommitRequest
 from log.record import CallTrace
+from log.write_log import Conflict
 
 
 class CoreDeployment:
@@ -39,6 +41,11 @@ class CoreDeployment:
         assert self.failures == []
 
     async def transact(self, run: Callable[[Transaction], None]) -> None:
+        """Commit what `run` does; again when work of the core's own came in between."""
+        while not await self._is_committed(run):
+            await asyncio.sleep(0)
+
+    async def _is_committed(self, run: Callable[[Transaction], None]) -> bool:
         ts = self.core.published_ts
         snapshot = self.core.view_reader().snapshot(ts)
         transaction = Transaction(
@@ -47,7 +54,8 @@ class CoreDeployment:
         run(transaction)
         body = transaction.commit_body(self.rng.randbytes(16), CallTrace(path="test"))
         outcome = await self.core.commit(CommitRequest(transaction.reads, body, body.encode()))
-        assert isinstance(outcome, int), outcome
+        assert isinstance(outcome, int | Conflict), outcome
+        return isinstance(outcome, int)
 
     def digests(self) -> dict[str, str]:
         """A digest of every index: keys, revisions and documents in order."""
