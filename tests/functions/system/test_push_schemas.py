@@ -15,7 +15,8 @@ from ...support.deployment import (
     string_fields,
     table,
 )
-from .push_cases import MESSAGES, refusal_of, stored_hashes
+from ..test_query import collect, index_range
+from .push_cases import MESSAGES, OTHER, refusal_of, stored_hashes
 
 
 @pytest.fixture
@@ -124,6 +125,93 @@ def test_a_staged_index_is_not_waited_for(deployment: Deployment) -> None:
     assert deployment.wait(started) == {"type": "complete"}
     deployment.finish(started)
     assert deployment.indexes() == {"a.x": "Backfilling staged"}
+
+
+# --- indexes as queries see them (spec 04 11, T8) ------------------------------------------------------
+
+
+def found(deployment: Deployment, field: str = "f", value: str = "1") -> list[str]:
+    """What the index a.x finds, which is on that field."""
+    tree = index_range(("Eq", field, value), index="a.x")
+    return [document["name"] for document in collect(tree, deployment.database.begin())]
+
+
+def refusal_text(deployment: Deployment) -> str:
+    with pytest.raises(BackendError) as refused:
+        found(deployment)
+    return f"{refused.value.code}: {refused.value.message}"
+
+
+STAGED_TEXT = (
+    "IndexStagedError: Index a.x is currently staged and not available to query until it is enabled."
+)
+
+
+def test_an_index_that_is_filled_refuses_queries_until_its_push_is_finished(deployment: Deployment) -> None:
+    deployment.database.insert("a", {"f": "1", "name": "one"})
+    assert refusal_text(deployment) == "IndexNotFoundError: Index a.x not found."
+    backfilling = "IndexBackfillingError: Index a.x is currently backfilling and not available to query yet."
+    started = deployment.start(schema=schema_module(table("a", x=["f"])))
+    assert refusal_text(deployment) == backfilling
+    deployment.database.maintain()
+    assert refusal_text(deployment) == backfilling, "nothing of a push is there before its finish"
+    deployment.finish(started)
+    assert found(deployment) == ["one"]
+
+
+def test_the_old_definition_of_an_index_answers_until_the_push_of_the_new_one_is_finished(
+    deployment: Deployment,
+) -> None:
+    deployment.push(schema=schema_module(table("a", x=["f"])))
+    deployment.database.insert("a", {"f": "1", "g": "2", "name": "one"})
+    started = deployment.start(schema=schema_module(table("a", x=["g"])))
+    assert found(deployment) == ["one"]
+    deployment.database.insert("a", {"f": "1", "g": "2", "name": "two"})
+    deployment.database.maintain()
+    deployment.database.insert("a", {"f": "1", "g": "2", "name": "three"})
+    assert found(deployment) == ["one", "two", "three"], "it is still kept up to date"
+    deployment.finish(started)
+    assert found(deployment, "g", "2") == ["one", "two", "three"]
+    with pytest.raises(BackendError, match=r"First incorrect field: f|comparison with"):
+        found(deployment)
+
+
+def test_a_staged_index_is_enabled_as_it_is(deployment: Deployment) -> None:
+    """Written to while it was staged, and not built again."""
+    deployment.database.insert("a", {"f": "1", "name": "one"})
+    deployment.push(schema=schema_module(table("a", staged={"x": ["f"]})))
+    assert refusal_text(deployment) == STAGED_TEXT
+    before = deployment.database.catalog.tables["a"].index("x")
+    deployment.database.insert("a", {"f": "1", "name": "two"})
+    started = deployment.start(schema=schema_module(table("a", x=["f"])))
+    assert deployment.indexes() == {"a.x": "Backfilled2 staged"}, "there is nothing to fill"
+    assert refusal_text(deployment) == STAGED_TEXT
+    deployment.database.maintain()  # of the schema
+    deployment.finish(started)
+    after = deployment.database.catalog.tables["a"].index("x")
+    assert before is not None and after is not None and after.index_id == before.index_id
+    assert found(deployment) == ["one", "two"]
+
+
+def test_code_and_schema_become_active_in_one_commit(deployment: Deployment) -> None:
+    def active() -> tuple[list[str], bool]:
+        catalog = deployment.database.catalog
+        assert catalog.schema is not None
+        return sorted(catalog.modules), catalog.schema.check_document("a", {"f": "1"}, catalog) is None
+
+    deployment.push(MESSAGES, schema=schema_module(table("a", string_fields("f"))))
+    started = deployment.start(OTHER, schema=schema_module(table("a", string_fields("g"))))
+    deployment.database.maintain()
+    assert active() == (["messages.js"], True)
+    view, apply, seen = deployment.database.view, deployment.database.view.apply, []
+
+    def applied(*arguments: Any) -> None:
+        apply(*arguments)
+        seen.append(active())
+
+    view.apply = applied  # type: ignore[method-assign]
+    deployment.finish(started)
+    assert seen == [(["other.js"], False)]
 
 
 def test_a_push_equal_to_the_active_schema_waits_for_nothing(deployment: Deployment) -> None:
