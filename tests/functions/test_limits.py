@@ -1,6 +1,7 @@
 """Every limit of a transaction, a document and a table: held at the number, refused one above (spec 04 T13).
 
 At full size, with the numbers and texts of the specification written out here, not taken from the code.
+Those of scheduled functions are in test_scheduled_jobs.py, those of all values in tests/log/test_values.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from functions.pages import CursorCodec, PageRequest, read_page
+from functions.pages import CursorCodec, Page, PageRequest, read_page
 from functions.query import plan_query
 from functions.transaction import Transaction
 from log import values
@@ -56,6 +57,26 @@ def filled(count: int, text_bytes: int = 0) -> MemoryDatabase:
     return database
 
 
+def document_of(size_bytes: int) -> dict[str, Any]:
+    """Fields of a document that has that size, its system fields included."""
+    smallest = values.size_of({"text": "", "_id": "x" * 32, "_creationTime": 1.0})
+    return {"text": "x" * (size_bytes - smallest)}
+
+
+def sized(*sizes_bytes: int) -> MemoryDatabase:
+    """A table `things` of documents of these sizes."""
+    database = MemoryDatabase()
+    for size_bytes in sizes_bytes:
+        database.insert("things", document_of(size_bytes))
+    return database
+
+
+def first_page(transaction: Transaction, page_size: int, *operators: Any) -> Page:
+    source = {"type": "FullTableScan", "tableName": "things", "order": "asc"}
+    plan = plan_query({"source": source, "operators": list(operators)}, transaction.catalog)
+    return read_page(plan, transaction, PageRequest(None, None, page_size), None, CursorCodec(bytes(32)))
+
+
 # --- reading ----------------------------------------------------------------------------------------
 
 
@@ -70,25 +91,23 @@ def test_32000_documents_may_be_read_and_the_next_is_refused_or_cuts_the_page() 
     )
     # Rows that a filter passes over are read too: the page is cut where the limit is met.
     nothing = {"filter": {"$eq": [{"$field": "text"}, {"$literal": "nothing"}]}}
-    source = {"type": "FullTableScan", "tableName": "things", "order": "asc"}
-    transaction = database.begin()
-    plan = plan_query({"source": source, "operators": [nothing]}, transaction.catalog)
-    request = PageRequest(cursor=None, end_cursor=None, page_size=1)
-    page = read_page(plan, transaction, request, None, CursorCodec(bytes(32)))
+    page = first_page(database.begin(), 1, nothing)
     assert (page.status, page.documents, page.is_done) == ("SplitRequired", [], False)
 
 
 def test_16_mib_may_be_read_and_not_a_byte_more() -> None:
-    database = filled(17, text_bytes=MIB - 200)
-    transaction = database.begin()
+    transaction = sized(*[MIB] * 16).begin()
     read_all(transaction, "things", 16)
-    left = 16 * MIB - transaction.budget.bytes_read
-    assert 0 < left < MIB
+    assert transaction.budget.bytes_read == 16 * MIB
+    database = sized(*[MIB] * 15, MIB // 2, MIB // 2 + 1)
     refused = refusal_of(lambda: read_all(database.begin(), "things", 17))
     assert refused.code == "TooManyBytesRead"
     assert refused.message == (
         f"Too many bytes read in a single function execution (limit: 16777216 bytes). {HELP}"
     )
+    page = first_page(database.begin(), 20)
+    assert (page.status, len(page.documents), page.is_done) == ("SplitRequired", 16, False)
+    assert page.split_cursor is not None
 
 
 def test_4096_intervals_may_be_read() -> None:
@@ -98,7 +117,7 @@ def test_4096_intervals_may_be_read() -> None:
         key = encode_item(f"{number:06}")
         transaction.record_read(by_id, key, key + b"\x00")
     refused = refusal_of(lambda: transaction.record_read(by_id, b"\xf0", b"\xf1"))
-    assert refused.code == "TooManyReads"
+    assert (refused.code, refused.kind) == ("TooManyReads", ErrorKind.PAGINATION_LIMIT)
     assert refused.message == f"Too many reads in a single function execution (limit: 4096). {HELP}"
 
 
@@ -114,26 +133,28 @@ def test_16000_documents_may_be_written() -> None:
     assert refused.message == "Too many writes in a single function execution (limit: 16000)"
 
 
-def test_16_mib_may_be_written() -> None:
+def test_16_mib_may_be_written_and_not_a_byte_more() -> None:
     transaction = MemoryDatabase().begin()
-    for _ in range(16):
-        transaction.insert("things", {"text": "x" * (MIB - 200)})
-    refused = refusal_of(lambda: transaction.insert("things", {"text": "x" * (MIB - 200)}))
+    for _ in range(15):
+        transaction.insert("things", document_of(MIB))
+    transaction.insert("things", document_of(MIB // 2))
+    beyond = transaction.savepoint()
+    refused = refusal_of(lambda: transaction.insert("things", document_of(MIB // 2 + 1)))
     assert refused.code == "TooManyBytesWritten"
     assert refused.message == "Too many bytes written in a single function execution (limit: 16 MiB)"
+    transaction.roll_back(beyond)
+    transaction.budget.bytes_written -= MIB // 2 + 1  # what was refused was counted before
+    transaction.insert("things", document_of(MIB // 2))
+    assert transaction.budget.bytes_written == 16 * MIB
 
 
 def test_a_document_may_have_1_mib_with_its_system_fields() -> None:
-    database = MemoryDatabase()
-    smallest = values.size_of({"text": "", "_id": "x" * 32, "_creationTime": 1.0})
-    database.transact(lambda transaction: transaction.insert("things", {"text": "x" * (MIB - smallest)}))
-    refused = refusal_of(
-        lambda: database.transact(
-            lambda transaction: transaction.insert("things", {"text": "x" * (MIB - smallest + 1)})
-        )
-    )
+    database = sized(MIB)
+    refused = refusal_of(lambda: database.insert("things", document_of(MIB + 1)))
     assert refused.code == "ValueTooLargeError"
-    assert "> maximum size 1 MiB)" in refused.message
+    assert refused.message == "Value is too large (1 MiB > maximum size 1 MiB)"
+    refused = refusal_of(lambda: database.insert("things", document_of(3 * MIB // 2)))
+    assert refused.message == "Value is too large (1.5 MiB > maximum size 1 MiB)"
 
 
 def nested(levels: int) -> Any:
@@ -150,9 +171,14 @@ def nested(levels: int) -> Any:
             {"a": nested(15)},
             {"a": nested(16)},
             "InvalidDocumentError",
-            "nested 17 levels deep > maximum nesting 16)",
+            "Document is too nested (nested 17 levels deep > maximum nesting 16)",
         ),
-        ({"a": [0.0] * 8192}, {"a": [0.0] * 8193}, "ArrayTooLong", "(8193 > maximum length 8192)"),
+        (
+            {"a": [0.0] * 8192},
+            {"a": [0.0] * 8193},
+            "ArrayTooLong",
+            "Array length is too long (8193 > maximum length 8192)",
+        ),
         (
             {"a": {f"f{n}": 0.0 for n in range(1024)}},
             {"a": {f"f{n}": 0.0 for n in range(1025)}},

@@ -91,26 +91,41 @@ def test_what_does_not_exist_is_refused(deployment: Deployment, path: str, text:
         schedule(deployment, path=parse_function_path(path))
 
 
-def test_one_transaction_schedules_a_thousand_functions_and_no_more(deployment: Deployment) -> None:
-    def run(transaction: Transaction, count: int) -> None:
-        for _ in range(count):
-            scheduled_jobs.schedule(transaction, FunctionAddress("", PATH), {}, transaction.now_ns / 1e9)
+def refusal_text(run: Any) -> str:
+    with pytest.raises(BackendError) as refused:
+        run()
+    return f"{refused.value.code}: {refused.value.message}"
 
-    in_one(deployment, lambda tx: run(tx, limits.TRANSACTION_FUNCTIONS_SCHEDULED_MAX))
-    with pytest.raises(BackendError, match=r"Too many functions scheduled by this mutation \(limit: 1000\)"):
-        in_one(deployment, lambda tx: run(tx, limits.TRANSACTION_FUNCTIONS_SCHEDULED_MAX + 1))
+
+def schedule_in(transaction: Transaction, text: str = "") -> None:
+    address = FunctionAddress("", PATH)
+    scheduled_jobs.schedule(transaction, address, {"text": text}, transaction.now_ns / 1e9)
+
+
+def test_one_transaction_schedules_a_thousand_functions_and_no_more(deployment: Deployment) -> None:
+    transaction = deployment.database.begin()
+    for _ in range(1_000):
+        schedule_in(transaction)
+    assert refusal_text(lambda: schedule_in(transaction)) == (
+        "TooManyFunctionsScheduled: Too many functions scheduled by this mutation (limit: 1000)"
+    )
 
 
 def test_arguments_of_all_jobs_of_a_transaction_are_limited_together(deployment: Deployment) -> None:
-    half = {"text": "x" * (limits.TRANSACTION_SCHEDULED_ARGS_BYTES_MAX // 2)}
-    with pytest.raises(BackendError, match="Too large total size of the arguments"):
-        in_one(
-            deployment,
-            lambda tx: [
-                scheduled_jobs.schedule(tx, FunctionAddress("", PATH), half, tx.now_ns / 1e9)
-                for _ in range(2)
-            ],
-        )
+    """16 MiB may be reached, by two that fit; one byte more may not."""
+    transaction = deployment.database.begin()
+    schedule_in(transaction)
+    half = "x" * (limits.TRANSACTION_SCHEDULED_ARGS_BYTES_MAX // 2 - transaction.budget.scheduled_args_bytes)
+    transaction = deployment.database.begin()
+    schedule_in(transaction, half)
+    schedule_in(transaction, half)
+    assert transaction.budget.scheduled_args_bytes == 16_777_216
+    transaction = deployment.database.begin()
+    schedule_in(transaction, half)
+    assert refusal_text(lambda: schedule_in(transaction, half + "x")) == (
+        "ScheduledFunctionsArgumentsTooLarge: Too large total size of the arguments of scheduled functions "
+        "from this mutation (limit: 16777216 bytes)"
+    )
 
 
 def test_a_job_is_cancelled_once_and_an_ended_one_stays_as_it_is(deployment: Deployment) -> None:

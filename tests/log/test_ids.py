@@ -121,6 +121,8 @@ def test_table_names_are_refused_with_the_specified_texts() -> None:
 def test_index_names_are_refused_with_the_specified_texts() -> None:
     check_index_name("t", "by_author")
     check_index_name("t", "_fivetran_x")
+    check_index_name("t", "x" * 64)
+    assert refusal(check_index_name, "t", "x" * 65).startswith("InvalidIndexName: ")
     assert refusal(check_index_name, "t", "a.b") == (
         'InvalidIndexName: Invalid index name: "a.b". Identifiers must be 64 characters or less, start with '
         "a letter, and only contain letters, digits, underscores."
