@@ -13,7 +13,7 @@ from actors.index_view import VIEW_FORMAT, IndexView
 from actors.projections.documents import MemoryView
 from actors.view_reader import ViewReader
 from log import limits
-from log.errors import BackendError
+from log.errors import BackendError, ErrorKind
 from log.invariant import InvariantViolation
 from log.record import DocumentWrite
 
@@ -161,8 +161,10 @@ def test_pruning_changes_no_answer_inside_the_window(tmp_path: Path, seed: int) 
             theirs = world.twin.snapshot(ts).scan(index_id, b"", None, descending=False, limit=100)
             assert ours == theirs, (seed, ts)
         assert reader.snapshot(ts).catalog_ts == world.twin.catalog_ts_at(ts), (seed, ts)
-    with pytest.raises(BackendError):
-        reader.snapshot(min_ts - 1).scan(INDEXES[0], b"", None, descending=False, limit=1)
+    for too_old in (min_ts - 1, 0):
+        with pytest.raises(BackendError) as refused:
+            reader.snapshot(too_old).scan(INDEXES[0], b"", None, descending=False, limit=1)
+        assert refused.value.kind is ErrorKind.OUT_OF_RETENTION
     assert world.view.statistics()["undo_entries"] > 0
     reader.close()
     world.view.close(clean=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from gateway.backend import FunctionCall
+from gateway.backend import FunctionCall, FunctionOutcome
 from gateway.core import GatewayCore
 from gateway.query_runner import Answer
 from gateway.results import QueryKey, QueryResult
@@ -16,6 +17,7 @@ from gateway.sync_events import ComputeTransition, QueryToEvaluate
 from log import errors
 from log.errors import BackendError
 from log.identity import UNKNOWN, Identity
+from log.limits import GATEWAY_QUERY_RUNS_MAX
 
 from ..support.fake_backend import SETTINGS, FakeBackend
 
@@ -273,17 +275,48 @@ def test_a_refusal_reaches_everyone_who_waited_and_the_next_try_runs_again() -> 
     run(scenario)
 
 
-def test_a_large_herd_of_different_queries_is_answered_completely() -> None:
+class CountedRuns:
+    """How many queries of a backend run at the same time, and in which order they began."""
+
+    def __init__(self, backend: FakeBackend) -> None:
+        self._run_query, self.running, self.most, self.begun = backend.run_query, 0, 0, list[bytes]()
+        backend.run_query = self.run_query  # type: ignore[method-assign]
+
+    async def run_query(self, call: FunctionCall, *arguments: Any) -> FunctionOutcome:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.begun.append(call.args)
+        try:
+            await asyncio.sleep(0)
+            return await self._run_query(call, *arguments)
+        finally:
+            self.running -= 1
+
+
+def test_a_thousand_results_that_end_at_once_are_computed_anew_a_few_at_a_time_oldest_first() -> None:
+    names = [f"c{number}" for number in range(1_000)]
+
     async def scenario(backend: FakeBackend, core: GatewayCore) -> None:
-        keys = [QueryKey("m.js:count", b'[{"name":"c%d"}]' % number) for number in range(500)]
+        keys = [QueryKey("m.js:count", b'[{"name":"%s"}]' % name.encode()) for name in names]
         subscribers = [Subscriber(core, key) for key in keys]
         for subscriber in subscribers:
             subscriber.evaluate()
-        while any(subscriber.computing for subscriber in subscribers):
-            await asyncio.sleep(0)
-        assert backend.runs["m.js:count"] == 500 == core.runner.cache.registrations
+        await until_computed(subscribers)
+        assert backend.runs["m.js:count"] == 1_000 == core.runner.cache.registrations
+        counted = CountedRuns(backend)
+        await backend.write(**dict.fromkeys(names, 7.0))  # one commit ends them all
+        await until_computed(subscribers)
+        assert counted.begun == [key.args for key in keys], "each once, in the order they were asked for"
+        assert 1 < counted.most <= GATEWAY_QUERY_RUNS_MAX
+        held = {subscriber.held.outcome.value for subscriber in subscribers if subscriber.held is not None}
+        assert held == {b"7.0"} and core.runner.cache.registrations == 1_000
 
     run(scenario)
+
+
+async def until_computed(subscribers: list[Subscriber]) -> None:
+    while any(subscriber.computing for subscriber in subscribers):
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("seed", range(25))
