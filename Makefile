@@ -70,11 +70,13 @@ SEEDS ?= 1-1000
 sim: $(DEVELOPMENT)
 	$(BIN)/python -m tests sim $(SEEDS)
 
-# make soak MINUTES=<of load> KILLS=<of each store's writer>; 0 leaves one out
+# make soak MINUTES=<of load> KILLS=<of each store's writer> CASES=<of each long random test>; 0 leaves one out
 MINUTES ?= 60
 KILLS ?= 1000
+CASES ?= 100000
 soak: setup-dev
-	$(BIN)/python -m tests soak --minutes $(MINUTES) --kills $(KILLS) --report docs/soak.md
+	$(BIN)/python -m tests soak --minutes $(MINUTES) --kills $(KILLS) --cases $(CASES) \
+	--report docs/soak.md
 
 # --- setting up -------------------------------------------------------------------------------------
 

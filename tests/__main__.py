@@ -2,7 +2,7 @@
 
 quick: what needs no server, no Node.js and ends within a minute; all: everything; chaos: real processes
 killed many times; sim [first-last]: simulated histories by seed (docs/simulation.md); soak [--minutes 60]
-[--kills 1000]: what only time shows (docs/soak.md).
+[--kills 1000] [--cases 100000]: what only time shows (docs/soak.md).
 
 `all` is three runs at the same time: tests of real servers wait for much of their time, so two of them and
 one that computes keep two cores busy.

@@ -1,7 +1,7 @@
-"""`python -m tests soak [--minutes 60] [--kills 1000] [--report FILE]`: what only time shows.
+"""`python -m tests soak [--minutes 60] [--kills 1000] [--cases 100000] [--report FILE]`: what takes time.
 
-First the hour (load.py), then the kills (kills.py); either is left out when it is given as 0. Ends with
-status 1 when a promise was broken or something grew.
+First the hour (load.py), then the kills (kills.py), then random cases (cases.py); each is left out when it is
+given as 0. Ends with status 1 when a promise was broken or something grew.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from ..support.postgres import PostgresServer
+from .cases import play_cases
 from .kills import PostgresLogs, SqliteLogs, Tally, kill_writers
 from .load import live
-from .report import faults, hour_section, kills_section, merged
+from .report import cases_section, faults, hour_section, kills_section, merged
 
 SEED = 20261126
 _TERMINATED = 128 + signal.SIGTERM
@@ -42,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             facts = _facts(f"--kills {options.kills} --seed {options.seed}")
             _publish(kills_section(facts, tallies), options.report)
             found += [tally.fault for tally in tallies.values() if tally.fault is not None]
+        if options.cases:
+            played = play_cases(options.cases, _say)
+            _publish(cases_section(_facts(f"--cases {options.cases}"), options.cases, played), options.report)
+            found += [each.fault for each in played if each.fault is not None]
     return 1 if found else 0
 
 
@@ -76,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=60, help="of mixed load; 0 leaves it out")
     parser.add_argument(
         "--kills", type=int, default=1000, help="of the writer of each store; 0 leaves it out"
+    )
+    parser.add_argument(
+        "--cases", type=int, default=100_000, help="of each long random test; 0 leaves them out"
     )
     parser.add_argument("--seed", type=int, default=SEED, help="of the kills")
     parser.add_argument("--report", type=Path, help="write the result here, as Markdown")

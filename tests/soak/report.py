@@ -5,25 +5,27 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from .cases import Played
 from .kills import MOMENTS, Tally
 from .load import Observed
 from .samples import MIB, RAY, RECORD_BYTES_SHARE_MAX, Growth, Sample, growth, growths, record_bytes
 
 PAGE_WIDTH = 110
-HOUR, KILLS = "The life of an app", "The writer, killed"
+HOUR, KILLS, CASES = "The life of an app", "The writer, killed", "Random cases"
 HEAD = """# The last run of `make soak`
 
-Two questions that need time. Does anything grow that should not, when an app is used for an hour
-([what the clients do](../tests/soak/load.mjs))? And does a log survive its writer's death, a thousand times
-for each store ([what is looked at](../tests/soak/kills.py))?
+Three questions that need time. Does anything grow that should not, when an app is used for an hour
+([what the clients do](../tests/soak/load.mjs))? Does a log survive its writer's death, a thousand times for
+each store ([what is looked at](../tests/soak/kills.py))? And do the random tests hold that play few of their
+cases in every run ([which they are](../tests/soak/cases.py))?
 """
 
 
 def merged(old: str, sections: Sequence[str]) -> str:
-    """The page with these sections in it: the other halves of earlier runs stay, under their own dates."""
+    """The page with these sections in it: the other parts of earlier runs stay, under their own dates."""
     kept = {_title(part): part for part in old.split("\n## ")[1:]}
     kept |= {_title(section): section for section in sections}
-    return HEAD + "".join(f"\n## {kept[title]}" for title in (HOUR, KILLS) if title in kept)
+    return HEAD + "".join(f"\n## {kept[title]}" for title in (HOUR, KILLS, CASES) if title in kept)
 
 
 def _title(section: str) -> str:
@@ -109,6 +111,21 @@ def _kills_line(name: str, tally: Tally) -> str:
         f"yet answered at a kill {in_log:,} were in the log and {not_in_log:,} were not.",
         f"{tally.seconds / max(1, tally.kills_held):.2f} s a kill.",
     )
+
+
+def cases_section(facts: str, count: int, played: Sequence[Played]) -> str:
+    found = [f"{each.name}: {each.fault}" for each in played if each.fault is not None]
+    rows = [(_sentence(each.name), f"{count:,}", f"{each.seconds:.0f}") for each in played]
+    return _section(
+        CASES,
+        _judged(facts, found),
+        _table(("what holds", "cases", "seconds"), rows),
+        *(["Failed:\n\n" + "\n".join(f"- {text}" for text in found)] if found else []),
+    )
+
+
+def _sentence(name: str) -> str:
+    return name.removeprefix("test_").replace("_", " ")
 
 
 def _judged(facts: str, found: Sequence[str]) -> str:

@@ -11,8 +11,9 @@ import pytest
 from log.invariant import InvariantViolation
 from log.record import CallTrace, CommitBody, DocumentWrite, Record, RecordKind, make_record
 
+from .cases import Played
 from .kills import SqliteLogs, check_log, fold, kill_writers
-from .report import HEAD, HOUR, KILLS, merged
+from .report import CASES, HEAD, HOUR, KILLS, cases_section, merged
 from .samples import MIB, RAY, Sample, growths, record_bytes
 from .writer import CALLERS, CallName
 
@@ -98,7 +99,19 @@ def test_what_a_record_costs_is_told_from_how_many_there_are() -> None:
     assert last > 1.3 * first
 
 
-def test_a_page_keeps_the_half_that_was_not_run_again() -> None:
-    both = merged("", [f"{HOUR}\n\nfirst\n", f"{KILLS}\n\nfirst\n"])
-    assert both == f"{HEAD}\n## {HOUR}\n\nfirst\n\n## {KILLS}\n\nfirst\n"
-    assert merged(both, [f"{KILLS}\n\nsecond\n"]) == both.replace(f"{KILLS}\n\nfirst", f"{KILLS}\n\nsecond")
+def test_a_page_keeps_the_parts_that_were_not_run_again() -> None:
+    page = merged("", [f"{HOUR}\n\nfirst\n", f"{CASES}\n\nfirst\n", f"{KILLS}\n\nfirst\n"])
+    assert page == f"{HEAD}\n## {HOUR}\n\nfirst\n\n## {KILLS}\n\nfirst\n\n## {CASES}\n\nfirst\n"
+    for title in (HOUR, KILLS, CASES):
+        again = merged(page, [f"{title}\n\nsecond\n"])
+        assert again == page.replace(f"{title}\n\nfirst", f"{title}\n\nsecond")
+
+
+def test_random_cases_that_failed_are_told_with_their_seed() -> None:
+    held, failed = Played("test_it_holds", 61.4, None), Played("test_it_fails", 2.0, "E  (201, 17)")
+    assert cases_section("a day", 100, [held]) == (
+        f"{CASES}\n\na day, passed.\n\n| what holds | cases | seconds |\n| --- | --- | --- |\n"
+        "| it holds | 100 | 61 |\n"
+    )
+    told = cases_section("a day", 100, [held, failed])
+    assert "a day, failed." in told and "- test_it_fails: E  (201, 17)" in told
