@@ -7,8 +7,9 @@ then callers are answered. So whoever hears of a ts can read it.
 Messages (method: arguments -> answer):
     commit: [[reads, body], ...], ticket, epoch
                                   -> for each of the chain, when what was admitted is durable:
-                                     ["committed", ts, wanted] | ["conflict", ts, places hit, source, others]
-                                     | ["queue", places] | ["repeated", ts] | ["stale"] | ["too_old"]
+                                     ["committed", ts, wanted] | ["queue", places]
+                                     | ["conflict", ts, places hit, source, others, [index id, key] | None]
+                                     | ["repeated", ts] | ["stale"] | ["too_old"]
     turn: places | None           -> [ticket, epoch, published ts, [[ts, body], ...]], when its turn has come;
                                      the bodies are admitted, not durable yet, and are to be read as well
     end_turn: ticket              -> none

@@ -61,8 +61,8 @@ class Judge:
                 return ts
             case AlreadyCommitted(ts, is_same_run):
                 return ts if is_same_run else ["repeated", ts]
-            case Conflict(ts, hit, source):
-                return ["conflict", ts, list(hit), source, self._contended(request, ticket)]
+            case Conflict(ts, hit, source, key):
+                return ["conflict", ts, list(hit), source, self._contended(request, ticket), key]
             case TooOld():
                 return ["too_old"]
             case Stale():

@@ -24,7 +24,7 @@ from actors.hot_places import HotPlaces
 from actors.node_reader import NodeReader
 from actors.runtime import ConnectionLost, Peer
 from actors.turn_groups import Group, TurnGroups
-from functions.catalog import Catalog
+from functions.catalog import Catalog, Table
 from functions.determinism import SEED_BYTES, CallClock
 from functions.path import parse_function_path
 from functions.snapshot import SnapshotReader
@@ -66,12 +66,12 @@ class Accepted(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A run that does not count. What it read was written at `ts` by `source`, as far as known: at the
-    place `hit` of its own. `places` are those of its own that others want too."""
+    """A run that does not count. What it read was written at `ts` by `source`, as far as known: at `key` of
+    an index, or in the catalog. `places` are those of its own that others want too."""
 
     reads: ReadSet
     ts: int = 0
-    hit: Place | None = None
+    key: tuple[bytes, bytes] | None = None
     source: str = ""
     places: frozenset[Place] = frozenset()
 
@@ -133,7 +133,7 @@ class Transactor:
             loss = ended
             self._hot.learn(source, loss.places, loss.reads)
             footprint = _wider(footprint, loss) if attempt_number + 1 < TURN_LOSSES_MAX else EVERYTHING
-        raise mutation_conflict(_table_of(self._newest_catalog(), loss), _who(loss, source))
+        raise _refusal(self._newest_catalog(), loss, source)
 
     # --- alone, or under a turn with others -----------------------------------------------------------
 
@@ -232,8 +232,8 @@ class Transactor:
                 return unknown_outcome()
             case ("committed", ts, is_wanted):
                 return Accepted(run.result, ts, run.reads, is_wanted or is_shared)
-            case ("conflict", ts, hit, source, others):
-                return Loss(run.reads, ts, _most_telling(hit), source, frozenset((*hit, *others)))
+            case ("conflict", ts, hit, source, others, key):
+                return Loss(run.reads, ts, key, source, frozenset((*hit, *others)))
             case ("queue", places):
                 return Loss(run.reads, places=frozenset(places))
             case ("repeated", ts):  # by another run of the same call: the next one finds what it recorded
@@ -323,32 +323,25 @@ def _wider(footprint: Footprint | None, loss: Loss) -> Footprint | None:
     return Footprint(places) if places else None
 
 
-def _most_telling(hit: Sequence[Place]) -> Place | None:
-    """One that holds a single key, and so says which document was changed; else the first."""
-    return next((place for place in hit if _holds_one_key(place)), hit[0] if hit else None)
-
-
-def _holds_one_key(place: Place) -> bool:
-    _index_id, start, end = place
-    return end == start + b"\x00"
-
-
-def _table_of(catalog: Catalog, loss: Loss) -> str | None:
-    if loss.hit is None:
-        return None
-    for table in catalog.every_table():
-        if any(index.index_id == loss.hit[0] for index in table.indexes):
-            return table.name
-    return None
-
-
-def _who(loss: Loss, source: str) -> str | None:
-    """The middle of the specified text (spec 04 1.9); which key of an interval was written is not known."""
+def _refusal(catalog: Catalog, loss: Loss, source: str) -> BackendError:
+    """What a caller is told whose every run was lost, by what is known of the last loss (spec 04 1.9)."""
     if not loss.source:
-        return None
+        return mutation_conflict(None, None)
+    if loss.key is None:
+        return mutation_conflict(None, None, is_system=True)
+    index_id, key = loss.key
+    table = _table_of(catalog, index_id)
+    if table is not None and table.is_system:
+        return mutation_conflict(None, None, is_system=True)
     other = f'A call to "{parse_function_path(loss.source).display}"'
     who = "Another call to this mutation" if loss.source == source else other
-    if loss.hit is None or not _holds_one_key(loss.hit):
-        return f"{who} changed a document."
-    document_id = str(decode_items(loss.hit[1])[-1])  # every key ends with it
-    return f'{who} changed the document with ID "{document_id}".'
+    document_id = str(decode_items(key)[-1])  # every key ends with it
+    name = table.name if table is not None else None
+    return mutation_conflict(name, f'{who} changed the document with ID "{document_id}".')
+
+
+def _table_of(catalog: Catalog, index_id: bytes) -> Table | None:
+    for table in catalog.every_table():
+        if any(index.index_id == index_id for index in table.indexes):
+            return table
+    return None

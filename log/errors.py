@@ -118,16 +118,22 @@ def unknown_outcome() -> BackendError:
     )
 
 
-def mutation_conflict(table: str | None, who: str | None) -> BackendError:
-    """Every attempt met a newer write (spec 04 1.9); `who` names the writer, when known."""
+def mutation_conflict(table: str | None, who: str | None, *, is_system: bool = False) -> BackendError:
+    """Every attempt met a newer write (spec 04 1.9); `who` names the writer, when known. `is_system`: it was
+    to tables of the system's own."""
     where = f'the "{table}" table' if table is not None else "some table"
     by = f"{who} " if who else ""
-    return BackendError(
-        ErrorKind.OCC,
-        "OptimisticConcurrencyControlFailure",
+    text = (
         f"Documents read from or written to {where} changed while this mutation was being run and on "
-        f"every subsequent retry. {by}See https://docs.convex.dev/error#1",
+        f"every subsequent retry. {by}See https://docs.convex.dev/error#1"
     )
+    if is_system:
+        text = (
+            "Data read or written in this mutation changed while it was being run. Consider reducing the "
+            "amount of data read by using indexed queries with selective index range expressions "
+            "(https://docs.convex.dev/database/indexes/)."
+        )
+    return BackendError(ErrorKind.OCC, "OptimisticConcurrencyControlFailure", text)
 
 
 # --- values and documents (spec 01 3.2, 3.3) ----------------------------------------------------------

@@ -17,7 +17,8 @@ from log.record import DocumentWrite
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Something the transaction read was written by the commit at `ts`.
+    """Something the transaction read was written by the commit at `ts`: `key` of an index, None when it was
+    the catalog.
 
     `places` are the parts of the *loser's* read set that were hit (none: the catalog); a re-run must begin
     at `ts` or later, for it would lose again before.
@@ -26,6 +27,7 @@ class Conflict:
     ts: int
     places: tuple[Place, ...]
     source: str
+    key: tuple[bytes, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,9 @@ class WriteLog:
             for entry in reversed(self._by_index.get(index_id, ())):
                 if entry.ts <= begin_ts:
                     break
-                if any(held.contains(key) for key in entry.keys_by_index[index_id]):
-                    return Conflict(entry.ts, _places_hit(reads, entry), entry.source)
+                hit = next((key for key in entry.keys_by_index[index_id] if held.contains(key)), None)
+                if hit is not None:
+                    return Conflict(entry.ts, _places_hit(reads, entry), entry.source, (index_id, hit))
         return None
 
     def forget_through(self, ts: int) -> None:

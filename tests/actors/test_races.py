@@ -126,7 +126,7 @@ class AlwaysLost:
     async def call(self, method: str, *arguments: Any) -> Any:
         if method != "commit":
             return await self._inner.call(method, *arguments)
-        return [("conflict", 1, (), "m.js:f", ())]
+        return [("conflict", 1, (), "m.js:f", (), None)]
 
     def send(self, method: str, *arguments: Any) -> None:
         self._inner.send(method, *arguments)
@@ -156,26 +156,75 @@ def test_a_mutation_that_always_loses_is_executed_five_times_in_all(
     assert runs == 5
 
 
+Work = Callable[[Transaction], Any]
+
+
+async def refusal_of_loser(world: World, work: Work, winning: Work, winner: str = "m.js:f") -> BackendError:
+    """What a call is told that loses its only attempt to another commit."""
+
+    def lose(transaction: Transaction) -> None:
+        work(transaction)
+        _admit(world, winning, winner)
+
+    with pytest.raises(BackendError) as refused:
+        await world.run(lose, attempts_max=1)
+    assert refused.value.code == "OptimisticConcurrencyControlFailure"
+    return refused.value
+
+
+@pytest.mark.parametrize("reads", ["a document", "an index", "the whole table"])
 @pytest.mark.parametrize(
     ("winner", "who"),
     [("m.js:f", "Another call to this mutation"), ("dir/n.js:g", 'A call to "dir/n:g"')],
 )
 def test_the_loser_is_told_the_table_the_document_and_who_changed_it(
-    tmp_path: Path, winner: str, who: str
+    tmp_path: Path, winner: str, who: str, reads: str
 ) -> None:
+    def work(world: World, transaction: Transaction) -> None:
+        table = transaction.catalog.tables["counters"]
+        match reads:
+            case "a document":
+                world.read(transaction, "hot")
+            case "an index":
+                transaction.first(table, "by_creation_time", b"")
+            case _:
+                transaction.all_documents(table)
+        transaction.insert("others", {})
+
     async def scene(world: World) -> None:
-        await world.make_counters("hot")
-
-        def lose(transaction: Transaction) -> None:
-            world.add("hot", 1)(transaction)
-            _admit(world, world.add("hot", 1), winner)
-
-        with pytest.raises(BackendError) as refused:
-            await world.run(lose, attempts_max=1)
-        assert refused.value.message == (
+        await world.make_counters("hot", "cold")
+        await world.run(lambda transaction: transaction.create_table("others"))
+        refused = await refusal_of_loser(
+            world, lambda transaction: work(world, transaction), world.add("hot", 1), winner
+        )
+        assert refused.message == (
             'Documents read from or written to the "counters" table changed while this mutation was being '
             f"run and on every subsequent retry. {who} changed the document with ID "
             f'"{world.ids["hot"]}". See https://docs.convex.dev/error#1'
+        )
+
+    play(tmp_path, scene)
+
+
+SYSTEM_WRITES: dict[str, Work] = {
+    "catalog": lambda transaction: transaction.create_table("new"),
+    "rows of ours": lambda transaction: transaction.insert("_session_requests", {"sessionId": "s"}),
+}
+
+
+@pytest.mark.parametrize("written", SYSTEM_WRITES)
+def test_who_lost_to_a_change_of_the_system_tables_is_told_so(tmp_path: Path, written: str) -> None:
+    def work(world: World, transaction: Transaction) -> None:
+        transaction.all_documents(transaction.catalog.tables["_session_requests"])
+        world.add("hot", 1)(transaction)
+
+    async def scene(world: World) -> None:
+        await world.make_counters("hot")
+        refused = await refusal_of_loser(world, lambda tx: work(world, tx), SYSTEM_WRITES[written])
+        assert refused.message == (
+            "Data read or written in this mutation changed while it was being run. Consider reducing the "
+            "amount of data read by using indexed queries with selective index range expressions "
+            "(https://docs.convex.dev/database/indexes/)."
         )
 
     play(tmp_path, scene)

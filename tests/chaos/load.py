@@ -16,7 +16,7 @@ from ..support.server import RunningServer
 WRITERS = 4
 _SCRIPT = Path(__file__).with_name("load.mjs")
 _PATIENCE_SECONDS = 90
-_LOST_RACE = "changed while this mutation was being run"
+_LOST_RACE = "was being run"
 
 
 class Load:

@@ -38,7 +38,7 @@ WARM_UP_SHARE = 1 / 6
 WARM_UP_PACE = 3
 FINISH_SECONDS_MAX = 120
 _LOOK_SECONDS = 0.2
-LOST_RACE = "changed while this mutation was being run"
+LOST_RACE = "was being run"
 _SCRIPT = Path(__file__).with_name("load.mjs")
 
 
