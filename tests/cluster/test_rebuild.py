@@ -143,7 +143,7 @@ def test_a_whole_deployment_comes_back_from_its_log_alone_and_from_a_checkpoint_
         server = RecordedServer(tmp_path)
         rng = random.Random(SEED)
         async with server:
-            core = server.core
+            core = server.core_actor
             server.kinds = {**server.kinds, "post": 2}
             await server.set_variable("ISSUER", "https://issuer.test")
             await server.push(SHOP + LATER, AUTH, CRONS, ledger=True)

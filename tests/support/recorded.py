@@ -212,7 +212,7 @@ class RecordedServer:
         assert self._runtime.failures == []
 
     @property
-    def core(self) -> Core:
+    def core_actor(self) -> Core:
         return self._runtime.core
 
     @property
