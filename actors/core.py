@@ -101,7 +101,7 @@ class Core:
         self._turns = TurnKeeper(first_ticket=epoch << TICKET_BITS)
         self._judge = Judge(self._log, self._turns.turns)
         await self._log.flush()
-        if end.seq == 0:
+        if not self._shard.catalog().tables:  # an earlier start may have died behind its epoch's record
             await self._bootstrap()
         await self._maintenance.add_missing_tables()
         self.scheduler.start(self._shard.reader().snapshot(self._log.published_ts), self._shard.catalog())
