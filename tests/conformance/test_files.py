@@ -18,7 +18,7 @@ from .test_replay import tidelog
 
 SCRIPT = Path(__file__).with_name("files.mjs")
 MIB = 1 << 20
-LARGE_BYTES = 256 * MIB
+LARGE_BYTES = 1_024 * MIB
 GROWTH_BYTES_MAX = 48 * MIB
 
 pytestmark = pytest.mark.usefixtures("app")
