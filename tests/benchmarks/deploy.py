@@ -33,9 +33,9 @@ export function price{number}(order, rates = {{ tax: 0.19, discount: {number} }}
 """
 
 
-def modules(version: int) -> list[Any]:
+def modules(version: int, count: int = MODULES) -> list[Any]:
     code = "".join(BODY.format(number=number, version=version) for number in range(FUNCTIONS_PER_MODULE))
-    large = [functions_module(f"m{number}.js", f"// {number}\n{code}") for number in range(MODULES)]
+    large = [functions_module(f"m{number}.js", f"// {number}\n{code}") for number in range(count)]
     return [module("shop.js", SHOP), *large]
 
 

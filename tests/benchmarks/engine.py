@@ -12,8 +12,10 @@ from collections.abc import Callable
 from functions.isolate import CallRequest, Returned
 from functions.quickjs import JavaScriptIsolate
 
-from ..support.javascript import NOW_MS, RecordingHost, bundle, engine, image_request
+from ..support.javascript import FUNCTION, NOW_MS, RecordingHost, bundle, engine, image_request
+from .deploy import modules as large_modules
 
+LARGE_MODULES = 65
 DOCUMENT = (
     b'{"_creationTime":1700000000000,"_id":"id1","author":"ann","body":"hello there","channel":"general"}'
 )
@@ -67,6 +69,25 @@ def main() -> None:
     measure("query, index read", call("list", b'[{"channel":"general"}]'))
     measure("mutation, insert and patch", call("send", b'[{"channel":"general","body":"hi"}]', "mutation"))
     measure("query, 20 parallel gets", call("many", b'[{"count":20}]'))
+    measure_large(host)
+
+
+def measure_large(host: Host) -> None:
+    """A call of an app whose image is as large as they may reasonably be."""
+    sources = {module["path"]: module["source"].encode() for module in large_modules(0, LARGE_MODULES)}
+    sources["noop.js"] = (FUNCTION + "export const f = query(() => null);").encode()
+    image = engine().build_image(image_request(sources))
+    print(f"{image.bytes_held / 1e6:.2f} MB image in {len(image.runs)} runs; {len(sources)} modules")
+    isolate, request = (
+        engine().isolate(),
+        CallRequest("call", ("noop.js", "f", "query"), b"[{}]", now_ms=NOW_MS),
+    )
+
+    def step() -> None:
+        settled = isolate.start(image, request, host)
+        assert isinstance(settled, Returned), settled
+
+    measure("noop of a large app", step)
 
 
 def restore(isolate: JavaScriptIsolate, runs: tuple[tuple[int, bytes], ...]) -> None:
