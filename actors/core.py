@@ -285,7 +285,7 @@ class Core:
         names = {
             index.index_id: f"{table.name}.{index.name}"
             for table in self._shard.catalog().tables.values()
-            for index in table.indexes
+            for index in table.all_indexes
         }
         return [names.get(index_id) for index_id in index_ids]
 

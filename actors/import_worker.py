@@ -17,7 +17,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.action_files import Transactions
@@ -312,7 +312,8 @@ def _reached(transaction: Transaction, run: _Run, plan: TablePlan) -> Table:
     if found is None:  # an append, and the table was replaced meanwhile
         raise errors.import_schema_changed()
     transaction.catalog = future_catalog(catalog, hidden)
-    return found
+    # Who searches a replaced table began after its activation, hence after every write of it: no words.
+    return replace(found, kept_indexes=()) if plan.is_replaced else found
 
 
 def _activate_all(transaction: Transaction, run: _Run) -> None:

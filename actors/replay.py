@@ -208,11 +208,12 @@ def differing_fields(before: bytes, after: bytes) -> Iterator[tuple[str, str, st
 def key_change_text(old_key: bytes | None, new_key: bytes | None) -> str:
     """`['a', 1.0] -> ['b', 1.0]`: an index key before and after."""
     if old_key == new_key:
-        return f"{_key_text(old_key)} unchanged"
-    return f"{_key_text(old_key)} -> {_key_text(new_key)}"
+        return f"{key_text(old_key)} unchanged"
+    return f"{key_text(old_key)} -> {key_text(new_key)}"
 
 
-def _key_text(key: bytes | None) -> str:
+def key_text(key: bytes | None) -> str:
+    """`['a', 1.0]`; "absent"; or the bytes of what is no key."""
     if key is None:
         return ABSENT
     try:

@@ -26,6 +26,7 @@ from actors.runtime import ConnectionLost, Peer
 from actors.turn_groups import Group, TurnGroups
 from functions.catalog import Catalog, Table
 from functions.determinism import SEED_BYTES, CallClock
+from functions.indexes import SEARCH, Index
 from functions.path import parse_function_path
 from functions.snapshot import SnapshotReader
 from functions.transaction import HotPlaceMet
@@ -330,18 +331,26 @@ def _refusal(catalog: Catalog, loss: Loss, source: str) -> BackendError:
     if loss.key is None:
         return mutation_conflict(None, None, is_system=True)
     index_id, key = loss.key
-    table = _table_of(catalog, index_id)
+    table, index = _written_index(catalog, index_id)
     if table is not None and table.is_system:
         return mutation_conflict(None, None, is_system=True)
     other = f'A call to "{parse_function_path(loss.source).display}"'
     who = "Another call to this mutation" if loss.source == source else other
-    document_id = str(decode_items(key)[-1])  # every key ends with it
     name = table.name if table is not None else None
-    return mutation_conflict(name, f'{who} changed the document with ID "{document_id}".')
+    return mutation_conflict(name, f"{who} changed {_document_text(index, key)}.")
 
 
-def _table_of(catalog: Catalog, index_id: bytes) -> Table | None:
+def _written_index(catalog: Catalog, index_id: bytes) -> tuple[Table, Index] | tuple[None, None]:
     for table in catalog.every_table():
-        if any(index.index_id == index_id for index in table.indexes):
-            return table
-    return None
+        for index in table.all_indexes:
+            if index.index_id == index_id:
+                return table, index
+    return None, None
+
+
+def _document_text(index: Index | None, key: bytes) -> str:
+    """Which document was written under a key of an index."""
+    last = str(decode_items(key)[-1])
+    if index is not None and index.kind == SEARCH:  # a word may be in many
+        return f'a document with "{last}" in the search index "{index.name}"'
+    return f'the document with ID "{last}"'  # every other key ends with it

@@ -6,7 +6,7 @@ they stand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -15,7 +15,7 @@ import orjson
 
 from actors.archiver import Archived
 from actors.history import DocumentChange, History, Names, body_of
-from actors.replay import differing_fields, key_change_text
+from actors.replay import differing_fields, key_change_text, key_text
 from functions.path import parse_function_path
 from functions.system.tables import SYSTEM_TABLE_BY_NAME, tablet_id_of
 from log.errors import BackendError
@@ -24,6 +24,7 @@ from log.record import CallTrace, CommitBody, DocumentWrite, Record, RecordKind
 _ENVIRONMENT_TABLET = tablet_id_of(SYSTEM_TABLE_BY_NAME["_environment_variables"])
 _REDACTED = "<redacted>"
 _LABEL_WIDTH = 10
+_WORDS_SHOWN = 12
 
 
 def utc_text(ts: int) -> str:
@@ -132,6 +133,15 @@ def _write_lines(write: DocumentWrite, history: History, names: Names) -> Iterat
             yield "  " + _labelled(label, document_text(write.tablet_id, document))
     for index_id, old_key, new_key in write.keys:
         yield "  " + _labelled("index", f"{names.index(index_id)}: {key_change_text(old_key, new_key)}")
+    for index_id, words in write.words:
+        yield "  " + _labelled("words", f"{names.index(index_id)}: {_words_text(words)}")
+
+
+def _words_text(words: Sequence[bytes]) -> str:
+    """The first of the words, and how many more there are: a text may have thousands."""
+    shown = " ".join(map(key_text, words[:_WORDS_SHOWN]))
+    more = len(words) - _WORDS_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _labelled(label: str, text: str) -> str:

@@ -40,7 +40,7 @@ from log.ids import check_table_name, encode_id, new_internal_id
 from log.intervals import IntervalSet
 from log.keys import commit_ts_offsets, encode_item
 from log.read_set import Place, ReadSet
-from log.record import CallTrace, CommitBody, in_application_order
+from log.record import CallTrace, CommitBody, DocumentWrite, in_application_order
 
 RandomBytes = Callable[[int], bytes]
 
@@ -387,10 +387,12 @@ class Transaction:
             for name, found in self._written.items()
             if found.encoded is not None and holds_placeholder(found.encoded)
         }
-        writes = [
-            document_write(document_id, written)
-            for document_id, written in self._written.items()
-            if written.encoded is not None or written.original is not None
-        ]
+        writes: list[DocumentWrite] = []
+        words_left = limits.SEARCH_WORDS_WRITTEN_MAX
+        for document_id, written in self._written.items():
+            if written.encoded is not None or written.original is not None:
+                writes.append(write := document_write(document_id, written, words_left))
+                if write.words:
+                    words_left -= sum(len(words) for _, words in write.words)
         body = CommitBody(self.begin_ts, call_id, trace, in_application_order(writes))
         return leave_blanks(body, unresolved) if unresolved else body

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.catalog import Table
+from functions.search.words import words_touched
 from functions.snapshot import Row
+from log import values
 from log.keys import index_key
-from log.record import DocumentWrite, KeyWrite
+from log.record import DocumentWrite, KeysTouched, KeyWrite
 
 
 @dataclass(slots=True)
@@ -33,8 +35,8 @@ def row_of(written: Written, key: bytes) -> Row:
     return Row(key, 0, written.size_bytes, written.encoded)
 
 
-def document_write(document_id: str, written: Written) -> DocumentWrite:
-    """What a commit says of it."""
+def document_write(document_id: str, written: Written, words_max: int) -> DocumentWrite:
+    """What a commit says of it, with at most so many words (functions/search/words.py)."""
     return DocumentWrite(
         tablet_id=written.table.tablet_id,
         document_id=document_id,
@@ -42,6 +44,7 @@ def document_write(document_id: str, written: Written) -> DocumentWrite:
         size_bytes=written.size_bytes,
         document=written.encoded,
         keys=key_writes(written),
+        words=_words(written, words_max) if written.table.kept_indexes else (),
     )
 
 
@@ -54,3 +57,10 @@ def key_writes(written: Written) -> tuple[KeyWrite, ...]:
         )
         for position, index in enumerate(written.table.indexes)
     )
+
+
+def _words(written: Written, words_max: int) -> tuple[KeysTouched, ...]:
+    """The original is decoded a second time here: most writes are of tables without such an index."""
+    original = written.original
+    before: Any = values.loads_canonical(original.document) if original is not None else None
+    return words_touched(written.table.kept_indexes, before, written.document, words_max)

@@ -110,7 +110,7 @@ def leave_blanks(body: CommitBody, key_blanks: Mapping[str, KeyBlanks]) -> Commi
 
 def _blanks_of_row(row: tuple[Any, ...], with_placeholders: bytes, key_blanks: KeyBlanks) -> Iterator[int]:
     """Offsets in the packed row of a write, whose document was `with_placeholders` before."""
-    *head, document, key_writes = row
+    *head, document, key_writes, _words = row
     position = _SHORT_HEADER_BYTES + sum(map(_packed_length, head)) + _packed_length(document)
     for offset in _blanks_of_document(with_placeholders):
         yield position - len(document) + offset

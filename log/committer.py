@@ -281,8 +281,8 @@ class Committer:
 def _reads_any(reads: ReadSet, writes: Sequence[DocumentWrite]) -> bool:
     """Whether something was read that the writes would have made different."""
     return any(
-        key is not None and reads.find(index_id, key) is not None
+        reads.find(index_id, key) is not None
         for write in writes
-        for index_id, *keys in write.keys
+        for index_id, keys in write.touched()
         for key in keys
     )

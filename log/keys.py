@@ -58,6 +58,12 @@ def index_key(fields: tuple[tuple[str, ...], ...], document: dict[str, Any], doc
     return b"".join(items)
 
 
+def string_prefix(prefix: str) -> tuple[bytes, bytes]:
+    """Start and end of all keys whose first item is a string that begins with `prefix`."""
+    start = encode_item(prefix)[: -len(_END)]
+    return start, start + PREFIX_END
+
+
 def commit_ts_offsets(fields: tuple[tuple[str, ...], ...], document: Any) -> tuple[int, ...]:
     """Where the digits of each COMMIT_TS stand in the `index_key` of `document`: eight bytes from there."""
     offsets: list[int] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise, starmap
@@ -81,6 +81,8 @@ class LogRun:
 
 KeyWrite = tuple[bytes, bytes | None, bytes | None]
 """(index_id, key before or None, key after or None): what one write does to one index."""
+KeysTouched = tuple[bytes, tuple[bytes, ...]]
+"""(index_id, keys of it)."""
 
 
 class DocumentWrite(NamedTuple):
@@ -92,6 +94,18 @@ class DocumentWrite(NamedTuple):
     size_bytes: int
     document: bytes | None  # canonical bytes (design D9)
     keys: tuple[KeyWrite, ...]
+    # Later additions come last and have defaults, so that older records still decode.
+    words: tuple[KeysTouched, ...] = ()
+    """Of search indexes, in order. No view has them; searches read them (functions/search/words.py)."""
+
+    def touched(self) -> Iterator[KeysTouched]:
+        """Every key whose reader may no longer see what it saw, by index; words are keys like others."""
+        for index_id, old_key, new_key in self.keys:
+            if new_key is None or new_key == old_key:
+                yield index_id, (old_key,) if old_key is not None else ()
+            else:
+                yield index_id, (old_key, new_key) if old_key is not None else (new_key,)
+        yield from self.words
 
 
 class CallTrace(NamedTuple):

@@ -15,9 +15,10 @@ Read in this order: ask, end, blocks, contended.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 
 from log.invariant import invariant
 from log.read_set import Place, ReadSet
@@ -130,24 +131,29 @@ def _places_touched(request: _Request, reads: ReadSet, writes: Sequence[Document
         held = reads.by_index.get(index_id)
         if held is not None:
             touched.update((index_id, *interval) for interval in held.overlapping(start, end))
-        for key in _keys_written(writes, index_id):
-            if start <= key and _is_below(key, end):
-                touched.add((index_id, key, key + b"\x00"))
+        for key in _keys_written(writes, index_id, start, end):
+            touched.add((index_id, key, key + b"\x00"))
     return touched
 
 
 def _own_places(reads: ReadSet, writes: Sequence[DocumentWrite]) -> Iterator[Place]:
     """Every place of a proposal, those it writes first."""
     for write in writes:
-        for index_id, old_key, new_key in write.keys:
-            key = new_key if new_key is not None else old_key
-            assert key is not None
-            yield index_id, key, key + b"\x00"
+        for index_id, keys in write.touched():
+            for key in keys:
+                yield index_id, key, key + b"\x00"
     yield from reads.intervals()
 
 
-def _keys_written(writes: Sequence[DocumentWrite], index_id: bytes) -> Iterator[bytes]:
+def _keys_written(
+    writes: Sequence[DocumentWrite], index_id: bytes, start: bytes, end: bytes | None
+) -> Iterator[bytes]:
+    """Those in [start, end) of the index. Of words there may be thousands, but they are in order."""
     for write in writes:
-        for written_index, old_key, new_key in write.keys:
+        for written_index, keys in write.touched():
             if written_index == index_id:
-                yield from (key for key in {old_key, new_key} if key is not None)
+                if len(keys) > 2:
+                    keys = keys[bisect_left(keys, start) :]
+                    yield from takewhile(lambda key: _is_below(key, end), keys)
+                else:
+                    yield from (key for key in keys if start <= key and _is_below(key, end))

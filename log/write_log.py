@@ -116,12 +116,8 @@ def _entry(
 ) -> _Entry:
     keys_by_index: dict[bytes, list[bytes]] = {}
     for write in writes:
-        for index_id, old_key, new_key in write.keys:
-            keys = keys_by_index.setdefault(index_id, [])
-            if old_key is not None:
-                keys.append(old_key)
-            if new_key is not None and new_key != old_key:
-                keys.append(new_key)
+        for index_id, keys in write.touched():
+            keys_by_index.setdefault(index_id, []).extend(keys)
     frozen = {index_id: tuple(keys) for index_id, keys in keys_by_index.items()}
     bytes_held = 200 + sum(len(key) + 60 for keys in frozen.values() for key in keys)
     writes_catalog = any(write.tablet_id in catalog_tablets for write in writes)

@@ -109,11 +109,10 @@ class Subscriptions:
         if any(write.tablet_id in self._catalog_tablets for write in writes):
             hit = dict.fromkeys(self._of_catalog, (None, None))
         for write in writes:
-            for index_id, old_key, new_key in write.keys:
+            for index_id, keys in write.touched():
                 intervals = self._by_index.get(index_id)
                 if intervals is not None:
-                    for key in (old_key, new_key):
-                        if key is not None:
-                            for subscriber in intervals.stab(key):
-                                hit.setdefault(subscriber, (index_id, key))
+                    for key in keys:
+                        for subscriber in intervals.stab(key):
+                            hit.setdefault(subscriber, (index_id, key))
         return hit

@@ -1,8 +1,8 @@
 """The results of a search as rows of a query, the best first; searched at the first row that is asked for.
 
 A row's key is its place among the results, (-score, -creation time, id downwards), so that cursors of pages
-work as they do over an index. The read set of a search is the whole table: coarser than spec 04 5.6, which
-records words. A live search runs again after every write of its table, and none is missed.
+work as they do over an index. The read set of a search is its words (functions/search/words.py), and each
+document that is returned; of a search that can find nothing, as it has no word, the whole table.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functions.indexes import Index
 from functions.search import errors
 from functions.search.scoring import Hit, best_hits
 from functions.search.search_query import SearchQuery
+from functions.search.words import words_read
 from functions.snapshot import Row
 from log.invariant import invariant
 from log.keys import decode_items, encode_items
@@ -63,9 +64,11 @@ class SearchScan:
         query, transaction, by_id = self._query, self._transaction, self._table.by_id
         if query.is_empty:
             return []
-        transaction.record_read(by_id, b"", None)
         if query.finds_nothing:
+            transaction.record_read(by_id, b"", None)
             return []
+        for start, end in words_read(query.tokens):
+            transaction.record_read(self._index, start, end)
         overlay = transaction.overlay_of(by_id)
         own = overlay.rows if overlay is not None else {}
         snapshot = transaction.snapshot

@@ -11,6 +11,8 @@ import pytest
 
 from actors.frozen_view import frozen_folder
 from actors.transfer_worker import TransferWorker
+from functions.catalog import index_fields
+from functions.indexes import SEARCH, Index
 from functions.system import exports, imports
 from functions.system.blobs import blobs_in_use
 from functions.system.files import FILES, insert_file
@@ -20,6 +22,9 @@ from log.blob_store import put_bytes, read_bytes
 from log.errors import BackendError
 from log.ids import decode_id, encode_id
 from log.limits import EXPORT_ROWS_PER_STEP, IMPORT_DOCUMENTS_PER_COMMIT
+from log.proven_log import ProvenLog
+from log.record import CommitBody, DocumentWrite
+from log.sqlite_reader import SqliteReader
 
 from ..support.transfer_site import TransferSite, lines, run_site, zipped
 
@@ -147,6 +152,41 @@ def test_random_databases_come_back_identical(tmp_path: Path) -> None:
         assert all(values.same(after[name], before[name]) for name in names), f"seed {seed}"
         assert await site.documents("d") == []
         assert state["num_rows_written"] == sum(map(len, before.values())), f"seed {seed}"
+
+    run_site(tmp_path, scenario)
+
+
+def add_search_index(transaction: Transaction) -> None:
+    table = transaction.catalog.tables["a"]
+    transaction.insert("_index", index_fields(table, Index(b"", "by_body", (("body",),), kind=SEARCH)))
+
+
+def writes_of_batches(site: TransferSite) -> list[DocumentWrite]:
+    """What imports wrote of documents, as the log has it."""
+    reader = SqliteReader(site.core.folder / "log")
+    try:
+        bodies = [CommitBody.decode(record.body) for record in ProvenLog(reader).read_from(1) if record.body]
+    finally:
+        reader.close()
+    batches = [body for body in bodies if body.trace.path == "_system/import_batch"]
+    return [write for body in batches for write in body.writes if b'"body"' in (write.document or b"")]
+
+
+@pytest.mark.parametrize(("mode", "words"), [("append", (b"\x10fox\x00", b"\x10red\x00")), ("replace", None)])
+def test_an_import_names_its_words_where_it_writes_into_a_table_that_serves(
+    tmp_path: Path, mode: str, words: tuple[bytes, ...] | None
+) -> None:
+    """A hidden table serves nobody: who searches it read the catalog that its activation changed."""
+
+    async def scenario(site: TransferSite) -> None:
+        await site.insert("a", {"body": "old"})
+        await site.core.transact(add_search_index)
+        state = await site.run_import(lines({"body": "red fox"}), mode, format="jsonLines", tableName="a")
+        assert state["state"] == "completed", state
+        (write,) = writes_of_batches(site)
+        assert [named for _index_id, named in write.words] == ([words] if words is not None else [])
+        table = (await site.transactions.begin()).transaction.catalog.tables["a"]
+        assert [index.name for index in table.kept_indexes] == ["by_body"]
 
     run_site(tmp_path, scenario)
 

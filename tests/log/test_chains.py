@@ -24,7 +24,7 @@ from log.read_set import ReadSet
 from log.record import CallTrace, CommitBody, DocumentWrite
 from log.write_log import Conflict
 
-from ..support.worlds import CATALOG_TABLET, INDEXES, random_reads, random_writes
+from ..support.worlds import CATALOG_TABLET, INDEXES, random_reads, random_writes, touched
 
 HISTORIES_PER_BLOCK = 60
 CHAINS_PER_HISTORY = 12
@@ -193,11 +193,7 @@ class Twin:
 
 
 def _touches(request: CommitRequest, write: DocumentWrite) -> bool:
-    return any(
-        key is not None and request.reads.find(index_id, key) is not None
-        for index_id, old_key, new_key in write.keys
-        for key in (old_key, new_key)
-    )
+    return any(request.reads.find(index_id, key) is not None for index_id, key in touched((write,)))
 
 
 @pytest.mark.parametrize("block", range(5))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from log.keys import PREFIX_END, decode_items, encode_item, encode_items, field_at, index_key
+from log.keys import PREFIX_END, decode_items, encode_item, encode_items, field_at, index_key, string_prefix
 from log.values import INT64_MAX, INT64_MIN, UNDEFINED, same
 
 from ..support.values import NEGATIVE_NAN
@@ -127,3 +127,30 @@ def test_an_integer_beyond_int64_has_no_key() -> None:
     for number in (INT64_MAX + 1, INT64_MIN - 1):
         with pytest.raises(OverflowError):
             encode_item(number)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "inside", "outside"),
+    [
+        ("", ["", "a", "\0", "\U0010ffff"], []),
+        ("a", ["a", "ab", "a\0", "a\0b", "aé", "a\U0010ffff"], ["", "A", "`\U0010ffff", "b", "ba"]),
+        ("ab", ["ab", "abc", "ab\0"], ["a", "aa\U0010ffff", "a\0b", "ac", "ba"]),
+        ("é", ["é", "éa"], ["e", "è", "ê", "è\U0010ffff", "\u0301"]),
+        ("a\0", ["a\0", "a\0b", "a\0\0"], ["a", "a\x01", "ab"]),
+        ("\U0010ffff", ["\U0010ffff", "\U0010ffffa"], ["\U0010fffe", "\uffff"]),
+    ],
+)
+def test_the_bounds_of_a_prefix_hold_exactly_the_strings_that_begin_with_it(
+    prefix: str, inside: list[str], outside: list[str]
+) -> None:
+    start, end = string_prefix(prefix)
+    assert [text for text in inside if not start <= encode_item(text) < end] == []
+    assert [text for text in outside if start <= encode_item(text) < end] == []
+    others = [UNDEFINED, None, 1, 1.0, True, prefix.encode(), b"\xff", [prefix], {"a": prefix}]
+    assert [value for value in others if start <= encode_item(value) < end] == []
+
+
+def test_the_bounds_of_a_prefix_hold_keys_of_more_items() -> None:
+    start, end = string_prefix("ab")
+    assert start <= encode_items(["ab", b"\xff"]) < end and start <= encode_items(["abc", None]) < end
+    assert not start <= encode_items(["a", "b"]) < end and not start <= encode_items([None, "ab"]) < end

@@ -16,11 +16,12 @@ AUDITED = CallTrace(
     audit_lines=(b'{"a":1}', b'{"b":"\xc3\xbc"}'),
 )
 WRITES = (DocumentWrite(b"tablet", "id", 0, 2, b"{}", ((b"index", None, b"key"),)),)
+WORDY = DocumentWrite(b"tablet", "id", 0, 2, b"{}", ((b"index", None, b"key"),), ((b"search", (b"a", b"b")),))
 FIRST_FIELDS = 11
 """What the first records kept of a call; later fields have defaults."""
 
 
-@pytest.mark.parametrize("writes", [WRITES, ()])
+@pytest.mark.parametrize("writes", [WRITES, (), (*WRITES, WORDY)])
 def test_a_body_is_read_as_it_was_written(writes: tuple[DocumentWrite, ...]) -> None:
     body = CommitBody(5, b"call", AUDITED, writes)
     assert CommitBody.decode(body.encode()) == body
@@ -42,3 +43,27 @@ def test_a_call_that_does_not_audit_pays_one_byte_for_it() -> None:
     begin_ts, call_id, trace, writes = msgpack.unpackb(without)
     assert len(without) - len(msgpack.packb((begin_ts, call_id, trace[:-1], writes))) <= 3
     assert trace[-1] == []
+
+
+def test_a_write_of_a_version_without_words_is_read_as_one_that_names_none() -> None:
+    begin_ts, call_id, trace, writes = msgpack.unpackb(CommitBody(5, b"call", AUDITED, (WORDY,)).encode())
+    old = msgpack.packb((begin_ts, call_id, trace, [write[:6] for write in writes]))
+    assert decode_writes(old) == CommitBody.decode(old).writes == WRITES
+    assert CommitBody.decode(old).writes[0].words == ()
+
+
+def test_a_write_that_names_no_words_pays_one_byte_for_it() -> None:
+    without = CommitBody(5, b"call", AUDITED, WRITES).encode()
+    begin_ts, call_id, trace, writes = msgpack.unpackb(without)
+    assert len(without) - len(msgpack.packb((begin_ts, call_id, trace, [writes[0][:6]]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("old_key", "new_key", "keys"),
+    [(None, b"n", (b"n",)), (b"o", None, (b"o",)), (b"o", b"n", (b"o", b"n")), (b"k", b"k", (b"k",))],
+)
+def test_a_write_touches_both_its_keys_once_and_all_its_words(
+    old_key: bytes | None, new_key: bytes | None, keys: tuple[bytes, ...]
+) -> None:
+    write = WORDY._replace(keys=((b"index", old_key, new_key), (b"none", None, None)))
+    assert list(write.touched()) == [(b"index", keys), (b"none", ()), (b"search", (b"a", b"b"))]

@@ -12,7 +12,16 @@ from log.read_set import ReadSet
 from log.record import DocumentWrite
 from log.turns import EVERYTHING, Footprint, Place, Turns
 
-from ..support.worlds import INDEXES, KEYS, TABLET, random_bounds, random_reads, random_writes, touched
+from ..support.worlds import (
+    INDEXES,
+    KEYS,
+    TABLET,
+    WORD_INDEX,
+    random_bounds,
+    random_reads,
+    random_writes,
+    touched,
+)
 
 HISTORIES_PER_BLOCK = 50
 UNKNOWN_TICKET = 10_000
@@ -229,7 +238,12 @@ class ListOfRequests:
 def random_footprint(rng: random.Random) -> Footprint:
     if rng.random() < 0.1:
         return EVERYTHING
-    return on(*((rng.choice(INDEXES), *random_bounds(rng)) for _ in range(rng.choice([0, 1, 1, 1, 2, 3]))))
+    return on(
+        *(
+            (rng.choice((*INDEXES, WORD_INDEX)), *random_bounds(rng))
+            for _ in range(rng.choice([0, 1, 1, 1, 2, 3]))
+        )
+    )
 
 
 def check_equal(turns: Turns, twin: ListOfRequests, seed: int) -> None:

@@ -6,10 +6,19 @@ import random
 
 import pytest
 
+from log.read_set import ReadSet
 from log.record import DocumentWrite
-from log.write_log import WriteLog
+from log.write_log import Conflict, WriteLog
 
-from ..support.worlds import CATALOG_TABLET, INDEXES, TABLET, naive_hit, random_reads, random_writes
+from ..support.worlds import (
+    CATALOG_TABLET,
+    INDEXES,
+    TABLET,
+    WORD_INDEX,
+    naive_hit,
+    random_reads,
+    random_writes,
+)
 
 CATALOG = frozenset({CATALOG_TABLET})
 
@@ -38,6 +47,16 @@ def test_a_conflict_is_found_exactly_when_something_read_was_written_after(seed:
         if found is not None:
             assert found.ts in expected, (seed, ts, begin_ts)
             assert found.source == f"writer-{found.ts}"
+
+
+def test_of_two_texts_one_shares_a_word_with_what_was_read_and_only_it_conflicts() -> None:
+    ours, reads = WriteLog(forgotten_ts=0), ReadSet()
+    reads.add_key(WORD_INDEX, b"word")
+    for ts, words in enumerate(((b"other", b"words"), (b"one", b"word"), (b"others",)), start=1):
+        ours.append(ts, "", (DocumentWrite(TABLET, "d", 0, 2, b"{}", (), ((WORD_INDEX, words),)),), CATALOG)
+    place, key = (WORD_INDEX, b"word", b"word\x00"), (WORD_INDEX, b"word")
+    assert ours.first_conflict(reads, 0) == Conflict(2, (place,), "", key)
+    assert ours.first_conflict(reads, 2) is None
 
 
 def test_forgetting_drops_old_commits_and_raises_the_mark() -> None:

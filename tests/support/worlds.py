@@ -8,6 +8,7 @@ from log.read_set import ReadSet
 from log.record import DocumentWrite, KeyWrite
 
 INDEXES = (b"index-one-------", b"index-two-------")
+WORD_INDEX = b"index-of-words--"
 TABLET = b"tablet----------"
 CATALOG_TABLET = b"catalog---------"
 KEYS = tuple(bytes([letter]) * length for letter in b"abc" for length in (1, 2, 3))
@@ -28,7 +29,7 @@ def random_reads(rng: random.Random) -> ReadSet:
     reads = ReadSet()
     reads.reads_catalog = rng.random() < 0.7
     for _ in range(rng.randrange(4)):
-        index_id = rng.choice(INDEXES)
+        index_id = rng.choice((*INDEXES, WORD_INDEX))
         if rng.random() < 0.5:
             reads.add_key(index_id, random_key(rng))
         else:
@@ -45,19 +46,21 @@ def random_writes(rng: random.Random) -> tuple[DocumentWrite, ...]:
             old = random_key(rng) if rng.random() < 0.6 else None
             new = random_key(rng) if old is None or rng.random() < 0.7 else None
             keys.append((index_id, old, new))
-        writes.append(DocumentWrite(tablet, f"document-{number}", 0, 10, b"{}", tuple(keys)))
+        words = tuple(sorted({random_key(rng) for _ in range(rng.choice((0, 0, 1, 3)))}))
+        named = ((WORD_INDEX, words),) if words else ()
+        writes.append(DocumentWrite(tablet, f"document-{number}", 0, 10, b"{}", tuple(keys), named))
     return tuple(writes)
 
 
 def touched(writes: tuple[DocumentWrite, ...]) -> list[tuple[bytes, bytes]]:
-    """(index, key) of everything the writes change; the dumb way."""
-    return [
-        (index_id, key)
-        for write in writes
-        for index_id, old, new in write.keys
-        for key in (old, new)
-        if key is not None
-    ]
+    """(index, key) of everything the writes change, words too; the dumb way."""
+    found = []
+    for write in writes:
+        for index_id, old, new in write.keys:
+            found += [(index_id, key) for key in (old, new) if key is not None]
+        for index_id, words in write.words:
+            found += [(index_id, word) for word in words]
+    return found
 
 
 def naive_hit(reads: list[tuple[bytes, bytes, bytes | None]], writes: tuple[DocumentWrite, ...]) -> bool:

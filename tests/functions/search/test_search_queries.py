@@ -146,7 +146,7 @@ def test_the_1025th_row_of_a_page_is_refused_like_any_other() -> None:
         page_of(database, first.continue_cursor, 1)
 
 
-def test_a_search_depends_on_its_table_and_an_empty_text_on_nothing() -> None:
+def test_a_search_without_a_word_depends_on_its_table_and_an_empty_text_on_nothing() -> None:
     database = searchable()
     transaction = database.begin()
     by_id = transaction.catalog.tables["notes"].by_id
