@@ -151,6 +151,23 @@ const scenarios = {
     await client.close();
   },
 
+  async words() {
+    const client = connect();
+    const { notes } = anyApi;
+    const find = watch(client, notes.find, { text: "otter riv", shelf: channel });
+    await find.until((value) => value.length === 0);
+    const add = (body) => client.mutation(notes.add, { body, shelf: channel });
+    for (const body of ["others", "the otters of a drive", "ri"]) await client.mutation(notes.remove, { id: await add(body) });
+    const id = await add("a river");
+    await find.until((value) => value.length === 1);
+    await add("nothing of the kind");
+    await client.mutation(notes.remove, { id });
+    await find.until((value) => value.length === 0 && find.seen.length > 2);
+    await add("an otter");
+    say("found", await find.until((value) => value[0] === "an otter"));
+    await client.close();
+  },
+
   async vectors() {
     const client = connect();
     const { points } = anyApi;

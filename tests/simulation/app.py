@@ -1,7 +1,8 @@
 """The app of the simulated world, in Python over real transactions. Its dumber twin is model.py.
 
 Each function answers everything it read, so that what it answered says what it saw. Between them they
-read and write keys, move keys in an index, read a range and write into it, write without reading, refuse.
+read and write keys, move keys in an index, read a range and write into it, search words and write them,
+write without reading, refuse.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import orjson
 from actors.projections.documents import MemoryView
 from functions.call_checks import Invocation
 from functions.catalog import BY_CREATION_TIME, BY_ID, Index, index_fields, load_catalog
+from functions.indexes import SEARCH
 from functions.invocation import RunOutcome
 from functions.outcome import JsError
+from functions.search.search_query import SearchQuery
+from functions.search.search_scan import SearchScan
 from functions.syscalls import Observed
 from functions.system.bootstrap import bootstrap_body
 from functions.system.tables import CATALOG_TABLETS, index_row_id
@@ -33,6 +37,7 @@ from .virtual_loop import START_NS
 
 _RELEASE = "RELEASE"
 _BY_COUNT = Index(b"simulated-count-", "by_count", (("count",), ("_creationTime",)))
+_BY_WORD = Index(b"simulated-words-", "by_word", (("word",),), kind=SEARCH)
 
 
 def add(transaction: Transaction, args: dict[str, Any]) -> Any:
@@ -62,6 +67,28 @@ def append(transaction: Transaction, args: dict[str, Any]) -> Any:
 
 def drop(transaction: Transaction, args: dict[str, Any]) -> Any:
     transaction.insert(args["list"], {"operation": args["operation"]})
+
+
+def tag(transaction: Transaction, args: dict[str, Any]) -> Any:
+    """Search for a word, then write it."""
+    before = [note["operation"] for note in _notes(transaction, args["word"])]
+    transaction.insert("notes", {"operation": args["operation"], "word": args["word"]})
+    return before
+
+
+def retag(transaction: Transaction, args: dict[str, Any]) -> Any:
+    """Search for a word, and give the first note that has it another one; without such a note, write one."""
+    found = _notes(transaction, args["word"])
+    fields = {"operation": args["operation"], "word": args["to"]}
+    if found:
+        transaction.patch(transaction.catalog.tables["notes"], found[0]["_id"], fields)
+    else:
+        transaction.insert("notes", fields)
+    return [note["operation"] for note in found]
+
+
+def tagged(transaction: Transaction, args: dict[str, Any]) -> Any:
+    return [note["operation"] for note in _notes(transaction, args["word"])]
 
 
 def count(transaction: Transaction, args: dict[str, Any]) -> Any:
@@ -103,7 +130,10 @@ def set_release(transaction: Transaction, name: str) -> None:
 
 _FUNCTIONS: dict[str, Callable[[Transaction, dict[str, Any]], Any]] = {
     f"app.js:{function.__name__}": function
-    for function in (add, transfer, demote, append, drop, count, counts, operations, leader, release)
+    for function in (
+        *(add, transfer, demote, append, drop, tag, retag),
+        *(count, counts, operations, tagged, leader, release),
+    )
 }
 
 
@@ -138,6 +168,18 @@ def _operations(transaction: Transaction, table_name: str) -> list[str]:
     return sorted(document["operation"] for document in documents)
 
 
+def _notes(transaction: Transaction, word: str) -> list[dict[str, Any]]:
+    """Those with a word that begins so, by their operations: the order of results depends on all notes."""
+    table = transaction.catalog.tables["notes"]
+    index = table.index(_BY_WORD.name)
+    assert index is not None
+    scan = SearchScan(transaction, table, index, SearchQuery((word,), ()), b"", None)
+    notes: list[dict[str, Any]] = []
+    while (row := scan.next()) is not None:
+        notes.append(values.loads_canonical(row.document))  # type: ignore[arg-type]
+    return sorted(notes, key=lambda note: note["operation"])
+
+
 # --- how every history begins -----------------------------------------------------------------------
 
 
@@ -158,13 +200,13 @@ class FirstRecords:
         self._write(self._make_counters)
 
     def _make_tables(self, transaction: Transaction) -> None:
-        for name in ("counters", *LISTS):
+        for name in ("counters", *LISTS, "notes"):
             transaction.create_table(name)
-        table = transaction.catalog.tables["counters"]
-        assert [index.name for index in table.indexes] == [BY_ID, BY_CREATION_TIME]
-        row_id = index_row_id(_BY_COUNT.index_id)
         rows = transaction.catalog.tables["_index"]
-        transaction.insert_with_id(rows, row_id, index_fields(table, _BY_COUNT))
+        for name, index in (("counters", _BY_COUNT), ("notes", _BY_WORD)):
+            table = transaction.catalog.tables[name]
+            assert [built_in.name for built_in in table.indexes] == [BY_ID, BY_CREATION_TIME]
+            transaction.insert_with_id(rows, index_row_id(index.index_id), index_fields(table, index))
 
     def _make_counters(self, transaction: Transaction) -> None:
         for name in COUNTERS:

@@ -24,7 +24,7 @@ from log.identity import UNKNOWN
 
 from .history import Answered, AtRest, Connected, Event, Sent, Shown, Transitioned, Unknown
 from .hosts import ClientConnection, ExecutorHost, GatewayHost
-from .model import COUNTERS, LISTS, RELEASE_PATH
+from .model import COUNTERS, LISTS, RELEASE_PATH, WORDS
 from .processes import Process
 
 _RECONNECT_SECONDS_MAX = 0.3
@@ -44,8 +44,9 @@ class Habits:
     think_seconds_max: float
 
 
-QUIET = Habits(COUNTERS, ("add", "add", "transfer", "transfer", "demote", "append", "append", "drop"), 0.12)
-CROWDED = Habits(COUNTERS[:2], ("add", "add", "transfer", "transfer", "append"), 0.02)
+_OFTEN = ("add", "add", "transfer", "transfer", "append")
+QUIET = Habits(COUNTERS, (*_OFTEN, "demote", "append", "drop", "tag", "retag"), 0.12)
+CROWDED = Habits(COUNTERS[:2], (*_OFTEN, "add", "transfer", "transfer", "tag"), 0.02)
 
 
 def random_mutation(chance: random.Random, habits: Habits, operation: str) -> tuple[str, dict[str, Any]]:
@@ -59,17 +60,21 @@ def random_mutation(chance: random.Random, habits: Habits, operation: str) -> tu
             name, args = "transfer", {"giver": giver, "taker": taker, "amount": float(chance.randrange(1, 6))}
         case "demote":
             name, args = "demote", {"by": float(chance.randrange(1, 6))}
+        case "tag" | "retag" as name:
+            args = {"word": chance.choice(WORDS), "to": chance.choice(WORDS)}
         case kind:
             name, args = kind, {"list": chance.choice(LISTS)}
     return f"app.js:{name}", {**args, "operation": operation}
 
 
 def random_query(chance: random.Random) -> tuple[str, dict[str, Any]]:
-    match chance.choice(("count", "count", "counts", "operations", "leader", "release")):
+    match chance.choice(("count", "count", "counts", "operations", "tagged", "leader", "release")):
         case "count":
             return "app.js:count", {"name": chance.choice(COUNTERS)}
         case "operations":
             return "app.js:operations", {"list": chance.choice(LISTS)}
+        case "tagged":
+            return "app.js:tagged", {"word": chance.choice(WORDS)}
         case kind:
             return f"app.js:{kind}", {}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 COUNTERS = ("ann", "bob", "cid", "dot")
 LISTS = ("inbox", "outbox")
+WORDS = ("elk", "elks", "ox", "oxen")
 START_COUNT = 5.0
 MAY_REFUSE_PATH = "app.js:transfer"
 RELEASE_PATH = "_system/release"
@@ -24,6 +25,7 @@ class Model:
     def __init__(self) -> None:
         self.counts = dict.fromkeys(COUNTERS, START_COUNT)
         self.lists: dict[str, list[str]] = {name: [] for name in LISTS}
+        self.words: dict[str, str] = {}  # by the operation that wrote it last
         self.release = ""
 
     def call(self, path: str, args: dict[str, Any]) -> Any:
@@ -47,6 +49,14 @@ class Model:
                 before = len(self.lists[args["list"]])
                 self.lists[args["list"]].append(args["operation"])
                 return before if function == "append" else None
+            case "tag" | "retag" as function:
+                found = self._tagged(args["word"])
+                if function == "retag" and found:
+                    del self.words[found[0]]
+                self.words[args["operation"]] = args["word" if function == "tag" else "to"]
+                return found
+            case "tagged":
+                return self._tagged(args["word"])
             case "count":
                 return counts[args["name"]]
             case "counts":
@@ -66,3 +76,6 @@ class Model:
     def _leader(self) -> str:
         """The highest count; of equals, the one made last."""
         return max(COUNTERS, key=lambda name: (self.counts[name], COUNTERS.index(name)))
+
+    def _tagged(self, word: str) -> list[str]:
+        return sorted(operation for operation, own in self.words.items() if own.startswith(word))

@@ -29,7 +29,7 @@ from actors.transactor import Transactor
 from actors.turn_keeper import TurnKeeper
 from cluster.backend import ClusterBackend
 from functions.catalog import Index
-from functions.snapshot import Row, SnapshotReader
+from functions.snapshot import SnapshotReader
 from functions.transaction import Transaction
 from gateway import sync_events as ev
 from gateway.query_runner import QueryRunner
@@ -107,6 +107,16 @@ class BlindToRanges(WriteLog):
         return super().first_conflict(points, begin_ts)
 
 
+class BlindToWords(WriteLog):
+    """Does not know what words a commit touches."""
+
+    def append(
+        self, ts: int, source: str, writes: tuple[DocumentWrite, ...], catalog_tablets: frozenset[bytes]
+    ) -> None:
+        wordless = tuple(write._replace(words=()) for write in writes)
+        super().append(ts, source, wordless, catalog_tablets)
+
+
 class TellsFirst(CommitLog):
     """Answers when a commit is admitted."""
 
@@ -152,17 +162,8 @@ class NewestRows:
     def append(self, ts: int, body: Any) -> None:
         self.ts = ts
 
-    @property
-    def catalog_ts(self) -> int:
-        return self._newest.catalog_ts
-
-    def get(self, index_id: bytes, key: bytes) -> Row | None:
-        return self._newest.get(index_id, key)
-
-    def scan(
-        self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
-    ) -> list[Row]:
-        return self._newest.scan(index_id, start, end, descending=descending, limit=limit)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._newest, name)
 
 
 def _newest_snapshot(reader: NodeReader, ts: int) -> SnapshotReader:
@@ -215,6 +216,13 @@ class BlindToWhatLeft(Subscriptions):
             for write in writes
         )
         return super()._hit_by(arrivals)
+
+
+class BlindToWordsWritten(Subscriptions):
+    """Overlooks that a text with a searched word was written."""
+
+    def _hit_by(self, writes: tuple[DocumentWrite, ...]) -> Any:
+        return super()._hit_by(tuple(write._replace(words=()) for write in writes))
 
 
 # --- the gateway ------------------------------------------------------------------------------------
@@ -338,6 +346,7 @@ MUTANTS = (
     Mutant("remembers one write of each commit", log.committer, "WriteLog", OneWriteRemembered,
            "serializability"),
     Mutant("sees no conflict on a range", log.committer, "WriteLog", BlindToRanges, "serializability"),
+    Mutant("sees no conflict on a word", log.committer, "WriteLog", BlindToWords, "serializability"),
     Mutant("records no read up to the end of an index", Transaction, "record_read", _record_no_ends,
            "serializability"),
     Mutant("runs ahead without what is ahead", actors.chain, "AheadSnapshot", _ahead_of_nothing,
@@ -370,6 +379,8 @@ MUTANTS = (
     Mutant("overlooks what was written while a query ran", actors.core, "Subscriptions", TrustsOldReads,
            "no_missed_invalidation"),
     Mutant("overlooks keys that were left", actors.core, "Subscriptions", BlindToWhatLeft,
+           "no_missed_invalidation"),
+    Mutant("overlooks words that were written", actors.core, "Subscriptions", BlindToWordsWritten,
            "no_missed_invalidation"),
     Mutant("shows results beyond their validity", QueryResult, "covers", lambda result, ts: True,
            "no_missed_invalidation"),
