@@ -23,7 +23,7 @@ from .reasons import REASONS
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("log", "functions", "actors", "gateway", "cluster")
-COPIED = (*ROOMS, "tests/support", "tests/contracts", "pyproject.toml")
+COPIED = (*ROOMS, "tests/support", "tests/contracts", "tests/functions/search", "pyproject.toml")
 CPU_SECONDS_MAX = 60  # a mutant that runs for ever; of CPU, since a busy machine is no sign of one
 SECONDS_MAX = 600  # a mutant that waits for ever
 REPORT_HEAD = """# The last run of `make mutants`
@@ -57,6 +57,10 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "tests/actors/test_index_view.py",
         "tests/actors/test_changed_keys.py",
         "tests/actors/test_ahead_snapshot.py",
+    ),
+    "functions/search/words.py": (
+        "tests/functions/search/test_words.py",
+        "tests/functions/search/test_search_read_sets.py",
     ),
 }
 
@@ -99,7 +103,7 @@ def _copy_tree(scratch: Path) -> Path:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    for package in ("tests", "tests/log", "tests/actors"):
+    for package in ("tests", "tests/log", "tests/actors", "tests/functions"):
         shutil.copy(ROOT / package / "__init__.py", tree / package / "__init__.py")
     return tree
 

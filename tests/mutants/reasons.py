@@ -9,4 +9,7 @@ REASONS: dict[str, str] = {
     "log/turns.py never: not self.places.isdisjoint(other.places)": (
         "a shortcut: places that are equal overlap in the line below it too, after all pairs were compared"
     ),
+    "log/turns.py never: len(keys) > 2": (
+        "a shortcut: of thousands of words in order those of a place are looked up; comparing finds them"
+    ),
 }
