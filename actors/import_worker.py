@@ -59,14 +59,15 @@ class _NotWanted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """An import under way. `schema_ids`: the schemas its rows are checked against. All components have their
-    files in one table, which is the app's."""
+    """An import under way. `schema_ids`: the schemas its rows are checked against; `namespaces`: those of its
+    components. All components have their files in one table, which is the app's."""
 
     import_id: str
     mode: ImportMode
     plans: list[TablePlan]
     tablet_ids: dict[TablePlace, bytes]
     schema_ids: frozenset[str]
+    namespaces: dict[str, str | None]
 
     @property
     def components(self) -> list[str]:
@@ -209,7 +210,7 @@ class ImportJob:
         def finish(transaction: Transaction) -> bool:
             if not imports.is_wanted(transaction, run.import_id):
                 return False
-            _check_schemas(transaction, run)
+            _check_unchanged(transaction, run)
             _activate_all(transaction, run)
             imports.complete_import(transaction, run.import_id, written, self._now_ns())
             return True
@@ -225,11 +226,15 @@ class ImportJob:
             nonlocal run
             if not imports.is_wanted(transaction, row["_id"]):
                 return False
+            root = imports.component_of(row)
+            if transaction.catalog_of(root) is None:
+                raise errors.import_component_deleted(root)
             tablet_ids = _targets(transaction, plans)
             row_ids = {place: table_row_id(tablet_id) for place, tablet_id in tablet_ids.items()}
             imports.begin_import(transaction, row["_id"], plans, row_ids)
             schema_ids = frozenset(_schema_ids(transaction.catalog))
-            run = _Run(row["_id"], imports.mode_of(row), plans, tablet_ids, schema_ids)
+            namespaces = {plan.component: _namespace(transaction, plan.component) for plan in plans}
+            run = _Run(row["_id"], imports.mode_of(row), plans, tablet_ids, schema_ids, namespaces)
             return True
 
         if not await decide(self._transactions, "_system/begin_import", begin):
@@ -252,7 +257,7 @@ class ImportJob:
         def write(transaction: Transaction) -> bool:
             if not imports.is_wanted(transaction, run.import_id):
                 return False
-            _check_schemas(transaction, run)
+            _check_unchanged(transaction, run)
             imports.tell_progress(transaction, run.import_id, plan.place, rows_written)
             table = _reached(transaction, run, plan)
             for document in batch:
@@ -343,10 +348,20 @@ def _restore(transaction: Transaction, table: Table, document: dict[str, Any], n
         raise errors.duplicate_id(str(document_id), name) from None
 
 
-def _check_schemas(transaction: Transaction, run: _Run) -> None:
-    """A schema that came later has not seen the rows that are written."""
+def _check_unchanged(transaction: Transaction, run: _Run) -> None:
+    """What is under its old path another component would never have the rows; a schema that came later has
+    not seen them."""
+    for component, namespace in run.namespaces.items():
+        if transaction.catalog_of(component) is None or _namespace(transaction, component) != namespace:
+            raise errors.import_component_deleted(component)
     if not run.schema_ids.issuperset(_schema_ids(transaction.catalog)):
         raise errors.import_schema_changed()
+
+
+def _namespace(transaction: Transaction, component: str) -> str | None:
+    catalog = transaction.catalog_of(component)
+    assert catalog is not None
+    return catalog.component.namespace
 
 
 def _schema_ids(catalog: Catalog) -> Iterator[str]:

@@ -180,6 +180,12 @@ def import_schema_changed() -> BackendError:
     )
 
 
+def import_component_deleted(path: str) -> BackendError:
+    return bad_request(
+        "ImportComponentDeleted", f"The component '{path}' was deleted while the import was under way."
+    )
+
+
 def still_backfilling(name: str) -> BackendError:
     return invalid_import(
         f"{name} is still backfilling indexes, so it cannot be replaced. Wait for indexes to complete "

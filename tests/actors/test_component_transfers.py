@@ -16,10 +16,12 @@ from functions.transaction import Transaction
 from log import values
 from log.blob_store import put_bytes, read_bytes
 from log.errors import BackendError
+from log.ids import encode_id
 from log.limits import COMPONENT_DEPTH_MAX
 
 from ..support.transfer_site import TransferSite, lines, run_site, zipped
 
+FILE = encode_id(540, bytes(range(16)))
 PATHS = ["", "a", "a/b", "c"]
 TABLES = ["x", "y"]
 
@@ -111,6 +113,54 @@ def test_an_export_of_a_component_that_is_deleted_meanwhile_is_none_of_the_app(t
         await site.operate(delete_component, componentId=component_id)
         assert await site.exporting.run_next()
         assert (await site.documents("_exports"))[-1]["state"] == "failed"
+
+    run_site(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("what", ["rows", "appended rows", "files"])
+@pytest.mark.parametrize(
+    ("source", "is_made_anew"),
+    [
+        ("begin_import", False),
+        ("import_batch", False),
+        ("import_batch", True),
+        ("complete_import", False),
+        ("complete_import", True),
+    ],
+)
+def test_an_import_whose_component_is_deleted_meanwhile_fails_and_says_so(
+    tmp_path: Path, what: str, source: str, *, is_made_anew: bool
+) -> None:
+    async def scenario(site: TransferSite) -> None:
+        mode = "append" if what == "appended rows" else "replace"
+        archive = zipped(x__documents=lines({"n": 1.0}))
+        if what == "files":
+            archive = zipped(
+                **{"_storage/documents.jsonl": lines({"_id": FILE}), f"_storage/{FILE}.txt": b"a"}
+            )
+        await site.core.transact(lambda transaction: install(transaction, "a"))
+        await site.insert("x", {"of": "the app"})
+        found = (await site.transactions.begin()).transaction.catalog_of("a")
+        assert found is not None
+        component_id = found.component.namespace
+
+        async def delete(committed: str) -> None:
+            if committed == f"_system/{source}":
+                site.before_commit = None
+                await site.operate(delete_component, componentId=component_id)
+                if is_made_anew:
+                    await site.core.transact(lambda transaction: install(transaction, "a"))
+
+        site.before_commit = delete
+        state = await site.run_import(archive, mode, componentPath="a")
+        assert state["state"] == "failed"
+        assert state["error_message"] == (
+            "Hit an error while importing:\nThe component 'a' was deleted while the import was under way."
+        )
+        catalog = (await site.transactions.begin()).transaction.catalog
+        assert not catalog.hidden_tables
+        assert [table.name for table in catalog.user_tables()] == ["x"]
+        assert await site.documents("x", "a") == [] and await owners_of_files(site) == []
 
     run_site(tmp_path, scenario)
 
