@@ -41,26 +41,26 @@ class _Due:
 
 def begin_action(
     job_id: str, request_id: str, attempt: Attempt, *, may_start: bool
-) -> Done[Ended | RunCall | None] | None:
-    """The call to make now that its row says so; how it ended, when it was lost; Done(None) when there is
-    nothing to do now. None: the job is no action's."""
+) -> tuple[tuple[str, str], Done[Ended | RunCall | None]] | None:
+    """The action's component and path, and the call to make now that its row says so; how it ended, when it
+    was lost; Done(None) when there is nothing to do now. None: the job is no action's."""
     transaction = attempt.transaction
     due = _find(transaction, job_id)
     if due is None:
         return None
-    trace = _trace("_system/begin_action", attempt)
+    address, trace = (due.component, due.path), _trace("_system/begin_action", attempt)
     if due.is_begun:
         _end(transaction, due, _LOST)
-        return Done(Ended(_LOST, UNPLACED_TS), trace)
+        return address, Done(Ended(_LOST, UNPLACED_TS), trace)
     if type_of(transaction, due.component, due.path) != "Action":
         return None
     if not may_start:
-        return Done(None)
+        return address, Done(None)
     state = {"type": scheduled_jobs.IN_PROGRESS, "requestId": request_id, "executionId": request_id}
     transaction.patch(_table(transaction, due), due.row["_id"], {"state": state})
     parent_job_id = job_id if due.cron is None else None
     call = call_of_job(due.component, due.path, due.arguments, request_id, parent_job_id)
-    return Done(call, trace)
+    return address, Done(call, trace)
 
 
 def end_action(transaction: Transaction, job_id: str, request_id: str, outcome: RunOutcome) -> None:

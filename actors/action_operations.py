@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from actors.action_files import FILE_CALLS, ActionFiles, Transactions
-from actors.calls import Ended, RunCall, outcome_fields, wire_call, without_results
+from actors.calls import Ended, RunCall, ToldCall, outcome_fields, wire_call, without_results
 from actors.executor_pool import ExecutorPool
 from actors.fetch import Fetches, HttpTransport
 from actors.http_exchange import EXCHANGE_CALLS, HttpExchange
@@ -52,14 +52,13 @@ class ActionServices:
 
 @dataclass(slots=True)
 class ActionOperations:
-    """actors.action_run.Operations. `calls` tells what was run meanwhile: (path, outcome fields), for whoever
-    shows the log of functions."""
+    """actors.action_run.Operations. `calls` tells what was run meanwhile."""
 
     context: ActionContext
     services: ActionServices
     depth: int
     exchange: HttpExchange | None = None  # of an HTTP action
-    calls: list[tuple[str, list[Any]]] = field(default_factory=list)
+    calls: list[ToldCall] = field(default_factory=list)
     _sleeping: dict[int, asyncio.Event] = field(default_factory=dict)
     _transactions: Transactions = field(init=False)
     _files: ActionFiles = field(init=False)
@@ -108,14 +107,14 @@ class ActionOperations:
             raise errors.call_depth_exceeded()
         call = await self._call("Action", arguments, "runAction")
         ended = await self.services.run_action(call, self.depth + 1)
-        for path, fields in ended.calls:
-            self._told(path, fields)
-        return self._answer(call.path, outcome_fields(ended, 0.0))
+        for component, path, fields in ended.calls:
+            self._told(component, path, fields)
+        return self._answer(call, outcome_fields(ended, 0.0))
 
     async def _run_elsewhere(self, udf_type: str, call: RunCall) -> bytes | AnswerError:
         may_repeat = udf_type == "Query"
         fields = await self.services.executors.ask("run", wire_call(call), None, may_repeat=may_repeat)
-        return self._answer(call.path, fields)
+        return self._answer(call, fields)
 
     async def _call(self, udf_type: str, arguments: dict[str, Any], method: str) -> RunCall:
         """Whatever an action names it may call: visibility is for those outside (spec 03 1.6)."""
@@ -147,15 +146,15 @@ class ActionOperations:
         is_within_app = self.context.component == callee.component == APP_PATH
         return identity if is_within_app or identity.is_admin else UNKNOWN
 
-    def _answer(self, path: str, fields: list[Any]) -> bytes | AnswerError:
-        self._told(path, fields)
+    def _answer(self, call: RunCall, fields: list[Any]) -> bytes | AnswerError:
+        self._told(call.component, call.path, fields)
         value, message, data, *_ = fields
         return AnswerError(message, data) if message is not None else bytes(value)
 
-    def _told(self, path: str, fields: list[Any]) -> None:
+    def _told(self, component: str, path: str, fields: list[Any]) -> None:
         """Without the value, which nobody looks for in a log and which may be large."""
         if len(self.calls) < ACTION_CALLS_TOLD_MAX:
-            self.calls.append((path, without_results(fields)))
+            self.calls.append((component, path, without_results(fields)))
 
     async def create_handle(self, arguments: dict[str, Any]) -> bytes:
         handle = await self._transactions.read(lambda transaction: create_handle(transaction, arguments))

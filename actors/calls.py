@@ -38,6 +38,9 @@ class RunCall:
         return Identity(self.identity_kind, self.identity_attributes)
 
 
+ToldCall = tuple[str, str, list[Any]]
+"""(component, path, outcome fields): a call as it is told to whoever shows the log of functions."""
+
 UNPLACED_TS = 0
 """Of a mutation that just ran: nobody knows yet where it belongs."""
 
@@ -49,8 +52,8 @@ class Ended:
     outcome: RunOutcome
     ts: int
     reads: bytes = b""
-    calls: Sequence[tuple[str, list[Any]]] = ()
-    """What an action called: (path, outcome fields)."""
+    calls: Sequence[ToldCall] = ()
+    """What an action called."""
 
     def at(self, ts: int) -> Ended:
         """The mutation as it is told once it is committed at `ts`: its result names that ts (spec 03 1.2).

@@ -7,9 +7,10 @@ others to ask runs actions as well (actors/actions.py): it is a slow one (design
 Messages (method: arguments -> answer):
     run: call (a list, see RunCall), ts | None   -> outcome (a list, see `outcome_fields`),
                                                     None = an action, which this executor does not run
-    run_job: job id, call id, may start actions  -> ["ran", path, outcome] | ["start", call]
+    run_job: job id, call id, may start actions  -> ["ran", component, path, outcome]
+                                                    | ["start", call]
                                                     | None = there is nothing to run now
-    run_job_action: job id, call                 -> [path, outcome]: the action that `run_job` had begun
+    run_job_action: job id, call                 -> [component, path, outcome] of what `run_job` began
                                                     | None = it is put back, the deployment is paused
     http_begin, http_read, http_leave: see actors/http_actions.py
     run_inline: call, source, component id       -> an outcome: of the query that this module exports
@@ -185,10 +186,10 @@ class Executor:
 
     async def _answer_run_job(self, job_id: str, call_id: bytes, may_start: bool) -> Any:
         started = time.perf_counter()
-        path, ended = await self._reader.searching(lambda: self._run_job(job_id, call_id, may_start))
+        address, ended = await self._reader.searching(lambda: self._run_job(job_id, call_id, may_start))
         if isinstance(ended, RunCall):
             return ["start", wire_call(ended)]
-        return ended and ["ran", path, outcome_fields(ended, time.perf_counter() - started)]
+        return ended and ["ran", *address, outcome_fields(ended, time.perf_counter() - started)]
 
     async def _answer_run_job_action(self, job_id: str, fields: Sequence[Any]) -> Any:
         started, call = time.perf_counter(), RunCall(*fields)
@@ -207,7 +208,7 @@ class Executor:
         await self._system.transact_for_action("_system/end_action", end)
         if ended is None:
             return None
-        return [call.path, outcome_fields(ended, time.perf_counter() - started)]
+        return [call.component, call.path, outcome_fields(ended, time.perf_counter() - started)]
 
     def disconnected(self, client: Client) -> None:
         """A running call ends and its answer is dropped; whoever waited for a response has gone."""
@@ -281,25 +282,26 @@ class Executor:
 
     async def _run_job(
         self, job_id: str, call_id: bytes, may_start: bool
-    ) -> tuple[str, Ended | RunCall | None]:
-        """A scheduled function, if it is still to be run: its path and what it came to. An action has only
-        begun: it is called by whoever asks."""
-        path, request_id = "", call_id.hex()[:16]
+    ) -> tuple[tuple[str, str], Ended | RunCall | None]:
+        """A scheduled function, if it is still to be run: its component and path, and what it came to. An
+        action has only begun: it is called by whoever asks."""
+        address, request_id = ("", ""), call_id.hex()[:16]
 
         def work(attempt: Attempt) -> Done[Ended | RunCall | None]:
-            nonlocal path
+            nonlocal address
             if attempt.transaction.catalog.is_paused:
                 return Done(None)  # the scheduler asks again when the deployment goes on
             begun = begin_action(job_id, request_id, attempt, may_start=may_start)
             if begun is not None:
-                return begun
+                address, begun_action = begun
+                return begun_action
             done = run_job(self._runner, job_id, request_id, attempt)
-            path = done.trace.path if done.trace is not None else ""
+            address = (done.trace.component, done.trace.path) if done.trace is not None else ("", "")
             return Done(done.result, done.trace)
 
         attempts_max = limits.SYSTEM_ATTEMPTS_MAX
         ended, ts = await self._transactor.transact("_system/job", call_id, attempts_max, work)
-        return path, ended.at(ts) if isinstance(ended, Ended) else ended
+        return address, ended.at(ts) if isinstance(ended, Ended) else ended
 
     async def _begin_reading(self, ts: int | None) -> Attempt:
         reader = self._reader

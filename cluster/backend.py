@@ -96,23 +96,24 @@ class ClusterBackend:
             self._early_pushes.append((event, arguments))
             return
         if event == "ran":
-            path, fields, late_seconds = arguments
-            self._tell_of(path, fields, late_seconds)
+            self._tell_of(*arguments)
         if event == "stream":
             published_ts, hits = arguments
             invalidations = [Invalidation(*hit) for hit in hits]
             self._registered.difference_update(hit.key for hit in invalidations)
             self._advance(published_ts, invalidations)
 
-    def _tell_of(self, path: str, fields: Sequence[Any], late_seconds: float | None = None) -> None:
+    def _tell_of(
+        self, component: str, path: str, fields: Sequence[Any], late_seconds: float | None = None
+    ) -> None:
         """A function was run that no client had called: a job, or what an action called."""
         if self._job_listener is not None:
-            self._job_listener(_job_call(path, late_seconds), _outcome(fields))
+            self._job_listener(_job_call(component, path, late_seconds), _outcome(fields))
             self._tell_of_calls(fields)
 
     def _tell_of_calls(self, fields: Sequence[Any]) -> None:
-        for path, called in fields[-1]:
-            self._tell_of(path, called)
+        for component, path, called in fields[-1]:
+            self._tell_of(component, path, called)
 
     def _advance(self, published_ts: int, invalidations: list[Invalidation]) -> None:
         self._published_ts = max(self._published_ts, published_ts)
@@ -350,10 +351,16 @@ def _run_call(udf_type: str | None, call: FunctionCall, journal: str | None) -> 
     )
 
 
-def _job_call(path: str, late_seconds: float | None) -> FunctionCall:
+def _job_call(component: str, path: str, late_seconds: float | None) -> FunctionCall:
     """A scheduled job as a call; nobody called it."""
-    system = Identity("system")
-    return FunctionCall(path=path, args=b"[]", identity=system, caller="Scheduler", late_seconds=late_seconds)
+    return FunctionCall(
+        path=path,
+        args=b"[]",
+        identity=Identity("system"),
+        component=component,
+        caller="Scheduler",
+        late_seconds=late_seconds,
+    )
 
 
 def _outcome(fields: Sequence[Any]) -> FunctionOutcome:

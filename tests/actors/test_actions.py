@@ -315,6 +315,27 @@ def test_an_action_that_was_lost_has_failed_and_is_not_run_again(tmp_path: Path)
     asyncio.run(whole())
 
 
+def test_a_lost_action_is_told_by_its_path(tmp_path: Path) -> None:
+    source = """
+      export const long = publicAction(async () => {
+        await ask("mutation", "increment", { name: "a" });
+        await sleep(60000);
+      });
+      export const plan = publicAction(() => schedule("long", {}, Date.now() / 1000));"""
+
+    async def scene(server: ActionServer) -> None:
+        await server.value("plan")
+        while (await server.query("count", {"name": "a"})).value != b"1.0":
+            await asyncio.sleep(0.01)
+        (row,) = await server.system_rows("_scheduled_jobs")
+        asked_again = await server._runtime.executor._answer_run_job(row["_id"], bytes(16), may_start=True)
+        kind, component, path, (_value, message, *_rest) = asked_again
+        assert (kind, component, path) == ("ran", "", "shop.js:long")
+        assert message == "Transient error while executing action"
+
+    play(ActionServer(tmp_path, source), scene)
+
+
 def test_an_action_begun_in_the_moment_of_a_pause_waits_and_runs_once(tmp_path: Path) -> None:
     source = """
       export const once = publicAction(() => ask("mutation", "increment", { name: "a" }));

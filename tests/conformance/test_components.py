@@ -12,6 +12,7 @@ import pytest
 
 from ..support.app_calls import call, count, until
 from ..support.server import RunningServer
+from .test_metrics import scrape
 
 pytestmark = pytest.mark.usefixtures("app")
 
@@ -121,6 +122,42 @@ def test_an_action_of_a_component_has_its_files_and_no_user(server: RunningServe
     seen = call(server, "query", "ledger:file", {"id": done["stored"]})
     assert seen == {"component": done["url"], "second": None, "app": None}
     assert httpx.get(done["url"].partition("?")[0]).status_code == 404
+
+
+def test_what_jobs_and_actions_run_in_a_component_is_told_with_it(server: RunningServer, app: Path) -> None:
+    call(server, "query", "messages:list", {"channel": "the first of these"})
+    call(server, "mutation", "ledger:addLater", {"account": "told", "amount": 1})
+    until(lambda: balance(server, "told")["amount"] == 1, "the job runs")
+    call(server, "action", "ledger:acts", {"account": "told"})
+    call(server, "query", "messages:count", {"name": "the last of these"})
+    with server.followed(app, "logs", "--jsonl", "--history") as through:
+        through("messages:list")
+        lines = through("messages:count")
+    entries = [entry for line in lines if line.startswith("{") for entry in [json.loads(line)]]
+    told = {(entry["caller"], entry["componentPath"], entry["identifier"]) for entry in entries}
+    expected = {
+        ("Scheduler", "ledger", "entries:addHidden"),
+        ("Scheduler", "ledger", "entries:acts"),
+        ("HttpApi", None, "ledger:acts"),
+    }
+    assert expected <= told, told
+    assert not [path for _, component, path in told if path.startswith("entries:") and component is None]
+    added = [entry for entry in entries if entry["identifier"] == "entries:addHidden"]
+    assert len(added) == 2, "by the job, and by the action"
+    assert {entry["componentPath"] for entry in added} == {"ledger"}
+    labels = {"component": "ledger", "function": "entries:addHidden", "type": "Mutation"}
+    in_ledger = scrape(server)[
+        "tidelog_function_calls_total", frozenset({**labels, "outcome": "success"}.items())
+    ]
+    assert in_ledger >= 2
+
+    def delivered() -> bool:
+        assert server.sink_file is not None
+        lines = [json.loads(line) for line in server.sink_file.read_text().splitlines()]
+        ids = {entry["executionId"] for entry in lines if entry.get("componentPath") == "ledger"}
+        return {entry["executionId"] for entry in added} <= ids
+
+    until(delivered, "the sink gets them")
 
 
 def test_requests_below_its_prefix_are_a_components(server: RunningServer) -> None:
