@@ -7,9 +7,10 @@ refused, nothing of it is done.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
-from functions.catalog import Catalog
+from functions.catalog import BY_CREATION_TIME, Catalog
 from functions.components import COMPONENTS, owner_of
 from functions.cron_jobs import replace_crons
 from functions.scheduled_jobs import ARGUMENTS, JOBS
@@ -27,7 +28,8 @@ from functions.system.operation import SystemContext, enter_component_of_id
 from functions.transaction import Transaction
 from log import values
 from log.errors import bad_json_body
-from log.limits import JOBS_CANCELLED_PER_STEP
+from log.keys import encode_item
+from log.limits import JOBS_READ_PER_STEP
 
 
 def delete_tables(
@@ -94,20 +96,36 @@ def _delete_content(transaction: Transaction) -> None:
 
 def delete_scheduled_functions(
     transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
-) -> dict[str, bool]:
-    """Some of a component's jobs, whatever became of them; to be asked again until `isDone`."""
+) -> dict[str, Any]:
+    """Some of a component's jobs, whatever became of them; to be asked again, with `next` as it was answered,
+    until `isDone`. A step reads a bounded number of rows, also where all are another component's, and those
+    that came after the first step are left: so it ends beside a component that goes on scheduling."""
     path = enter_component_of_id(transaction, body.get("componentId") or "")
-    table, count = transaction.catalog.tables[JOBS], 0
-    scan = transaction.scan(table.by_id, table, b"", None, descending=False)
-    while count < JOBS_CANCELLED_PER_STEP and (row := scan.next()) is not None:
-        job: Any = values.loads_canonical(row.document)
+    start, before_ms = _place(body.get("next"), transaction.now_ns // 1_000_000 + 1)
+    table = transaction.catalog.tables[JOBS]
+    index = table.index(BY_CREATION_TIME)
+    assert index is not None
+    scan = transaction.scan(index, table, start, encode_item(float(before_ms)), descending=False)
+    rows = list(itertools.islice(iter(scan.next, None), JOBS_READ_PER_STEP))
+    jobs: list[Any] = [values.loads_canonical(row.document) for row in rows if row is not None]
+    for job in jobs:
         if owner_of(job) == path:
             _delete_row(transaction, JOBS, job)
-            count += 1
-    is_done = count < JOBS_CANCELLED_PER_STEP
-    if is_done:
+    if len(rows) < JOBS_READ_PER_STEP:
         record_event(transaction, JOBS_DELETED, {"component": path})
-    return {"isDone": is_done}
+        return {"isDone": True}
+    return {"isDone": False, "next": {"afterKey": rows[-1].key.hex(), "createdBeforeMs": before_ms}}
+
+
+def _place(found: Any, now_ms: int) -> tuple[bytes, int]:
+    """Where a step begins in the order of creation, and the time before which a job was there when the first
+    step began."""
+    if found is None:
+        return b"", now_ms
+    try:
+        return bytes.fromhex(found["afterKey"]) + b"\x00", int(found["createdBeforeMs"])
+    except (KeyError, TypeError, ValueError):
+        raise bad_json_body("`next` is what the step before answered") from None
 
 
 def _delete_row(transaction: Transaction, name: str, row: dict[str, Any]) -> None:

@@ -83,13 +83,15 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
         return Response(b"")
 
     def add_stepwise_operation(path: str, operation: str) -> None:
-        """In steps, each a transaction of its own: what is scheduled meanwhile may be met too."""
+        """In steps, each a transaction of its own. Where the next one begins, if a step says so, is handed to
+        it as it came."""
 
         async def handle() -> Response:
             fields, identity = await read_admin_body(core, _DATA)
-            body, is_done = encode_object(fields), False
-            while not is_done:
-                is_done = orjson.loads(await core.backend.admin(operation, body, identity))["isDone"]
+            answer: dict[str, Any] = {"isDone": False}
+            while not answer["isDone"]:
+                body = encode_object({**fields, "next": answer.get("next")})
+                answer = orjson.loads(await core.backend.admin(operation, body, identity))
             return Response(b"")
 
         routes.add_url_rule(path, endpoint=operation, view_func=handle, methods=["POST"])

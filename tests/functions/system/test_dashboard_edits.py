@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from typing import Any
 
 import orjson
@@ -220,3 +221,53 @@ def test_all_scheduled_functions_are_deleted_with_their_arguments(deployment: De
     assert deployment.database.documents(scheduled_jobs.JOBS) == []
     assert deployment.database.documents(scheduled_jobs.ARGUMENTS) == []
     assert deployment.query(path, argsId=job["argsId"]) is None
+
+
+def test_scheduled_functions_are_deleted_in_steps_that_end_beside_one_that_goes_on_scheduling(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.system.deletions.JOBS_READ_PER_STEP", 3)
+    rng = random.Random(seed := 11)
+    deployment.push(functions_module("m.js", "export const f = mutation();"))
+    deployment.database.transact(lambda transaction: install(transaction, "a"))
+    component_id = deployment.database.catalog.components["a"].component.namespace
+    callee = FunctionAddress("", parse_function_path("m:f"))
+
+    def schedule(owner: str) -> Any:
+        def write(transaction: Any) -> None:
+            transaction.enter_component(owner)
+            scheduled_jobs.schedule(transaction, callee, {}, transaction.now_ns / 1e9)
+            transaction.enter_component("")
+
+        deployment.database.transact(write)
+        jobs = deployment.database.documents(scheduled_jobs.JOBS)
+        return max(jobs, key=lambda job: float(job["_creationTime"]))["_id"]
+
+    kept = [schedule("") for _ in range(7)]
+    for _ in range(10):
+        own = rng.random() < 0.5
+        job_id = schedule("a" if own else "")
+        kept += [] if own else [job_id]
+    answer: dict[str, Any] = {"isDone": False}
+    steps = 0
+    while not answer["isDone"]:
+        before = len(deployment.database.documents(scheduled_jobs.JOBS))
+        answer = deployment.operate(
+            "delete_scheduled_functions", {"componentId": component_id, "next": answer.get("next")}
+        )
+        assert before - len(deployment.database.documents(scheduled_jobs.JOBS)) <= 3, f"seed {seed}"
+        steps += 1
+        kept += [schedule("a") for _ in range(4)]
+        assert steps <= 6, f"17 jobs are read in six steps, seed {seed}"
+    assert steps == 6
+    left = {job["_id"] for job in deployment.database.documents(scheduled_jobs.JOBS)}
+    assert left == set(kept), f"seed {seed}"
+    assert len(deployment.database.documents(scheduled_jobs.ARGUMENTS)) == len(kept)
+
+
+@pytest.mark.parametrize("place", ["x", {}, {"afterKey": "zz", "createdBeforeMs": 1}, {"afterKey": "00"}, 1])
+def test_a_step_of_a_deletion_refuses_a_place_that_no_step_answered(
+    deployment: Deployment, place: Any
+) -> None:
+    with pytest.raises(BackendError, match="`next` is what the step before answered"):
+        deployment.operate("delete_scheduled_functions", {"next": place})
