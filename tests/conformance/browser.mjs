@@ -1,25 +1,11 @@
 // Two tabs of the example's page in headless Chromium; prints `> ` and JSON.
 // Usage: node browser.mjs <page address> <chromium>
-import { createRequire } from "node:module";
-import path from "node:path";
+import { launch } from "./chromium.mjs";
 
-const require = createRequire(path.join(process.env.NODE_MODULES, "anchor.js"));
-const { chromium } = require("playwright-core");
 const [address, executablePath] = process.argv.slice(2);
 const say = (what, value) => console.log("> " + JSON.stringify([what, value ?? null]));
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch(executablePath);
 try {
   const tabs = [];
   for (const name of ["Ada", "Grace"]) {

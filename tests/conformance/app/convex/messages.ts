@@ -31,6 +31,16 @@ export const page = query({
       .paginate(paginationOpts),
 });
 
+/** A page of at most four rows, however many are asked for: what is beyond is for further pages. */
+export const pageOfFour = query({
+  args: { channel: v.string(), paginationOpts: paginationOptsValidator },
+  handler: async (ctx, { channel, paginationOpts }) =>
+    await ctx.db
+      .query("messages")
+      .withIndex("by_channel", (q) => q.eq("channel", channel))
+      .paginate({ ...paginationOpts, maximumRowsRead: 4 }),
+});
+
 /** Draws anew whenever it runs. */
 export const drawn = query({
   args: { channel: v.string() },
