@@ -96,7 +96,11 @@ def counted(send: Send, responses: Counter[int]) -> Send:
 
 def cors_headers(request: HttpRequest) -> Headers:
     """What a browser on another origin needs to read the answer; nothing for everybody else."""
-    origin = request.headers.get(b"origin")
+    return cors_headers_of(request.headers.get(b"origin"))
+
+
+def cors_headers_of(origin: bytes | None) -> Headers:
+    """The same, of a request that came from a page of this origin."""
     if origin is None:
         return []
     return [(b"access-control-allow-origin", origin), _ALLOW_CREDENTIALS, _VARY]

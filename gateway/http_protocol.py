@@ -1,8 +1,9 @@
 """HTTP on uvicorn with bounds that neither it nor its parser has: the size of a head, and a client's silence.
 
 Without them a request that never ends its headers grows for ever, and one that says nothing holds its
-connection for ever. Refusals are plain text, because no request has reached the application: 414, 431, 408;
-then the connection is closed. Where another answer of the connection is still owed it is closed without one.
+connection for ever. Refusals (400, 414, 431, 408) are the JSON of all others, written here because no request
+has reached the application; then the connection is closed. Where another answer of the connection is still
+owed it is closed without one.
 
 What it costs a request is a few additions: sizes are counted by reads of the socket, and times are looked at
 by one task for all connections (`GatewayServer`), so that no request sets a timer.
@@ -15,6 +16,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.http import JSON, cors_headers_of
+from gateway.status import http_answer
+from log import errors
+from log.errors import BackendError
 from log.limits import (
     HTTP_HEAD_BYTES_MAX,
     HTTP_HEAD_SECONDS_MAX,
@@ -54,7 +59,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._idle_bytes += len(data)
         super().data_received(data)
         if self._idle_bytes > _IDLE_BYTES_MAX and self._refusal is None:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _headers_too_large())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -66,11 +71,11 @@ class BoundedHttp(HttpToolsProtocol):
         head_bytes = len(self.url) + sum([len(name) + len(value) for name, value in headers])
         head_bytes += _SEPARATORS_BYTES * len(headers)
         if len(self.url) > HTTP_URL_BYTES_MAX:
-            self._end(HTTPStatus.REQUEST_URI_TOO_LONG)
+            self._end(HTTPStatus.REQUEST_URI_TOO_LONG, errors.url_too_long(HTTP_URL_BYTES_MAX))
         if head_bytes > HTTP_HEAD_BYTES_MAX or len(headers) > HTTP_HEADERS_MAX:
-            self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _headers_too_large())
         if len(self.pipeline) >= HTTP_PIPELINED_MAX:
-            self._end(HTTPStatus.TOO_MANY_REQUESTS)
+            self._end(HTTPStatus.TOO_MANY_REQUESTS, None)
         super().on_headers_complete()
         self._is_in_body = True
 
@@ -105,7 +110,7 @@ class BoundedHttp(HttpToolsProtocol):
         elif self._waiting_since is None or (self._is_in_body and self._reads != self._reads_then):
             self._waiting_since, self._reads_then = now, self._reads
         elif now - self._waiting_since >= self._seconds_max:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, errors.request_too_slow(self._seconds_max))
 
     def _is_clients_turn(self) -> bool:
         if self.timeout_keep_alive_task is not None or self.flow.read_paused:
@@ -120,17 +125,16 @@ class BoundedHttp(HttpToolsProtocol):
 
     # --- refusals -----------------------------------------------------------------------------------
 
-    def _end(self, status: HTTPStatus) -> None:
+    def _end(self, status: HTTPStatus, failure: BackendError | None) -> None:
         """Refuse from inside the parser, which is not to go on."""
-        self._refuse(status)
+        self._refuse(status, failure)
         raise _Refused
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def _refuse(self, status: HTTPStatus, failure: BackendError | None) -> None:
+        """`failure` is what the client is told; None: there is no place for an answer."""
         self._refusal = status
-        if not self._owes_another_answer():
-            text = status.phrase.encode()
-            head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(text)
-            self.transport.write(STATUS_LINE[status] + head + b"connection: close\r\n\r\n" + text)
+        if failure is not None and not self._owes_another_answer():
+            self.transport.write(_answer(status, failure, dict(self.headers or ()).get(b"origin")))
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True  # whoever answers it writes nothing more
             self.cycle.message_event.set()
@@ -144,5 +148,20 @@ class BoundedHttp(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         if self._refusal is None:
-            self._refusal = HTTPStatus.BAD_REQUEST
-            super().send_400_response(msg)
+            self._refuse(HTTPStatus.BAD_REQUEST, errors.bad_http_request(msg))
+
+
+def _headers_too_large() -> BackendError:
+    return errors.headers_too_large(HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX)
+
+
+def _answer(status: HTTPStatus, failure: BackendError, origin: bytes | None) -> bytes:
+    """The whole answer, as a page of that origin may read it."""
+    body = http_answer(failure)[1]
+    fields = [
+        JSON,
+        *cors_headers_of(origin),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    return STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n" + body

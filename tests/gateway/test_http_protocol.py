@@ -45,10 +45,22 @@ class Wire:
 
     async def status(self) -> int:
         """Of the next answer; its body is read, too."""
+        return (await self.answer())[0]
+
+    async def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
+        """Status, headers and body of the next answer."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
-        await self.reader.readexactly(int(fields[b"content-length"]))
-        return int(head.split()[1])
+        body = await self.reader.readexactly(int(fields[b"content-length"]))
+        return int(head.split()[1]), fields, body
+
+    async def refusal(self) -> tuple[int, str]:
+        """Status and code of the next answer, after which the connection is closed."""
+        status, fields, body = await self.answer()
+        refused = orjson.loads(body)
+        assert fields[b"content-type"] == b"application/json" and set(refused) == {"code", "message"}
+        assert fields[b"connection"] == b"close" and await self.is_closed()
+        return status, refused["code"]
 
     async def said(self, bytes_max: int) -> bytes:
         """The next that is said; nothing: closed."""
@@ -102,20 +114,48 @@ def headers_of(count: int) -> bytes:
 @pytest.mark.parametrize(
     ("request_of", "limit", "refusal"),
     [
-        (head_of, HTTP_HEAD_BYTES_MAX, 431),
-        (url_of, HTTP_URL_BYTES_MAX, 414),
-        (headers_of, HTTP_HEADERS_MAX, 431),
+        (head_of, HTTP_HEAD_BYTES_MAX, (431, "HeadersTooLarge")),
+        (url_of, HTTP_URL_BYTES_MAX, (414, "UrlTooLong")),
+        (headers_of, HTTP_HEADERS_MAX, (431, "HeadersTooLarge")),
     ],
 )
 def test_a_head_may_be_as_large_as_its_limits_and_no_larger(
-    request_of: Callable[[int], bytes], limit: int, refusal: int
+    request_of: Callable[[int], bytes], limit: int, refusal: tuple[int, str]
 ) -> None:
     async def scenario(wire: Wire) -> None:
         await wire.send(request_of(limit))
         assert await wire.status() == 200
         await wire.send(request_of(limit + 1))
-        assert await wire.status() == refusal
-        assert await wire.is_closed()
+        assert await wire.refusal() == refusal
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /version HTTP/1.1\r\nOrigin: http://page.test\r\n" + b"a: b\r\n" * HTTP_HEADERS_MAX + b"\r\n",
+        b"GET /version HTTP/1.1\r\nOrigin: http://page.test\r\na: " + b"x" * 3 * HTTP_HEAD_BYTES_MAX,
+        b"GET /version HTTP/1.1\r\nOrigin: http://page.test\r\na: b\r\n(: no name\r\n\r\n",
+    ],
+    ids=["whole", "unfinished", "malformed"],
+)
+def test_a_page_of_another_origin_may_read_why_its_request_was_refused(request_bytes: bytes) -> None:
+    async def scenario(wire: Wire) -> None:
+        wire.writer.write(request_bytes)
+        _status, fields, body = await wire.answer()
+        assert fields[b"access-control-allow-origin"] == b"http://page.test"
+        assert fields[b"access-control-allow-credentials"] == b"true" and fields[b"vary"]
+        assert orjson.loads(body)["code"] in ("HeadersTooLarge", "BadHttpRequest")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("nonsense", [b"\x16\x03\x01\r\n", b"HELLO\r\n\r\n", b"GET /a b HTTP/9\r\n\r\n"])
+def test_what_is_no_http_is_told_so(nonsense: bytes) -> None:
+    async def scenario(wire: Wire) -> None:
+        await wire.send(nonsense)
+        assert await wire.refusal() == (400, "BadHttpRequest")
 
     run(scenario)
 
@@ -222,8 +262,7 @@ def test_a_client_that_does_not_end_its_head_in_time_is_refused(drop: bytes) -> 
             wire.server.look_at_connections(now + second)
             await heard(wire, lambda end: end._refusal is None)
         wire.server.look_at_connections(now + HTTP_HEAD_SECONDS_MAX + ROUNDING_SECONDS)
-        assert await wire.status() == 408
-        assert await wire.is_closed()
+        assert await wire.refusal() == (408, "RequestTimeout")
 
     run(scenario)
 
@@ -249,8 +288,7 @@ def test_a_body_that_stands_still_is_given_up_and_one_that_moves_is_not() -> Non
             wire.server.look_at_connections(now)
             await heard(wire, lambda end: end._refusal is None)
         wire.server.look_at_connections(now + TRANSFER_SILENCE_SECONDS_MAX + ROUNDING_SECONDS)
-        assert await wire.status() == 408
-        assert await wire.is_closed()
+        assert await wire.refusal() == (408, "RequestTimeout")
 
     run(scenario)
 
@@ -319,6 +357,6 @@ def test_connections_are_looked_at_without_being_asked(monkeypatch: pytest.Monke
     monkeypatch.setattr("gateway.http_protocol.HTTP_HEAD_SECONDS_MAX", 0.1)
 
     async def scenario(wire: Wire) -> None:
-        assert await wire.status() == 408
+        assert await wire.refusal() == (408, "RequestTimeout")
 
     run(scenario)
