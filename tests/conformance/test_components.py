@@ -125,14 +125,21 @@ def test_an_action_of_a_component_has_its_files_and_no_user(server: RunningServe
 
 
 def test_what_jobs_and_actions_run_in_a_component_is_told_with_it(server: RunningServer, app: Path) -> None:
-    call(server, "query", "messages:list", {"channel": "the first of these"})
+    def mark(request_id: str) -> str:
+        """A line of the logs that is none of the others."""
+        body = {"path": "messages:count", "args": {"name": request_id}}
+        headers = {"Convex-Request-Id": request_id}
+        assert httpx.post(f"{server.url}/api/query", json=body, headers=headers).status_code == 200
+        return request_id
+
+    first = mark("f" * 16)
     call(server, "mutation", "ledger:addLater", {"account": "told", "amount": 1})
     until(lambda: balance(server, "told")["amount"] == 1, "the job runs")
     call(server, "action", "ledger:acts", {"account": "told"})
-    call(server, "query", "messages:count", {"name": "the last of these"})
+    last = mark("e" * 16)
     with server.followed(app, "logs", "--jsonl", "--history") as through:
-        through("messages:list")
-        lines = through("messages:count")
+        through(first)
+        lines = through(last)
     entries = [entry for line in lines if line.startswith("{") for entry in [json.loads(line)]]
     told = {(entry["caller"], entry["componentPath"], entry["identifier"]) for entry in entries}
     expected = {
