@@ -104,16 +104,23 @@ class ClusterBackend:
             self._advance(published_ts, invalidations)
 
     def _tell_of(
-        self, component: str, path: str, fields: Sequence[Any], late_seconds: float | None = None
+        self,
+        component: str,
+        path: str,
+        fields: Sequence[Any],
+        late_seconds: float | None = None,
+        trace_id: str = "",
     ) -> None:
         """A function was run that no client had called: a job, or what an action called."""
         if self._job_listener is not None:
-            self._job_listener(_job_call(component, path, late_seconds), _outcome(fields))
-            self._tell_of_calls(fields)
+            self._job_listener(_job_call(component, path, late_seconds, trace_id), _outcome(fields))
+            self._tell_of_calls(fields, trace_id)
 
-    def _tell_of_calls(self, fields: Sequence[Any]) -> None:
+    def _tell_of_calls(self, fields: Sequence[Any], trace_id: str) -> None:
+        """What an action called is in its trace. Executors are not told of traces: the outcome of the action
+        brings the calls to whoever knows."""
         for component, path, called in fields[-1]:
-            self._tell_of(component, path, called)
+            self._tell_of(component, path, called, trace_id=trace_id)
 
     def _advance(self, published_ts: int, invalidations: list[Invalidation]) -> None:
         self._published_ts = max(self._published_ts, published_ts)
@@ -159,12 +166,12 @@ class ClusterBackend:
         return outcome
 
     async def run_action(self, call: FunctionCall) -> FunctionOutcome:
-        return await self._run_slowly(wire_call(_run_call("Action", call, None)))
+        return await self._run_slowly(wire_call(_run_call("Action", call, None)), call.trace_id)
 
     async def begin_http_action(self, call: HttpActionCall) -> HttpActionRun:
         number = next(self._http_numbers)
         peer, answer = await self._slow_executors.ask_one("http_begin", number, _http_fields(call))
-        return _HttpRun(self, peer, number, answer)
+        return _HttpRun(self, peer, number, answer, call.trace_id)
 
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         outcome = await self._run(None, call, None, None, may_repeat=False)
@@ -233,14 +240,15 @@ class ClusterBackend:
         message = wire_call(_run_call(udf_type, call, journal))
         fields = await self._executors.ask("run", message, ts, may_repeat=may_repeat)
         if fields is None:  # an action, as it turned out
-            return await self._run_slowly(message)
+            return await self._run_slowly(message, call.trace_id)
         return _outcome(fields)
 
-    async def _run_slowly(self, message: tuple[Any, ...]) -> FunctionOutcome:
-        return self._ended_slowly(await self._slow_executors.ask("run", message, None, may_repeat=False))
+    async def _run_slowly(self, message: tuple[Any, ...], trace_id: str) -> FunctionOutcome:
+        fields = await self._slow_executors.ask("run", message, None, may_repeat=False)
+        return self._ended_slowly(fields, trace_id)
 
-    def _ended_slowly(self, fields: Sequence[Any]) -> FunctionOutcome:
-        self._tell_of_calls(fields)
+    def _ended_slowly(self, fields: Sequence[Any], trace_id: str) -> FunctionOutcome:
+        self._tell_of_calls(fields, trace_id)
         outcome = _outcome(fields)
         self._published_ts = max(self._published_ts, outcome.ts)
         return outcome
@@ -262,18 +270,24 @@ class _HttpRun:
     """gateway.backend.HttpActionRun and HttpPieces, of a run on one slow executor."""
 
     def __init__(
-        self, backend: ClusterBackend, peer: Peer, number: int, answer: asyncio.Task[Sequence[Any]]
+        self,
+        backend: ClusterBackend,
+        peer: Peer,
+        number: int,
+        answer: asyncio.Task[Sequence[Any]],
+        trace_id: str,
     ) -> None:
-        self._backend, self._peer, self._number, self._answer = backend, peer, number, answer
+        self._backend, self._peer, self._number = backend, peer, number
+        self._answer, self._trace_id = answer, trace_id
 
     async def answer(self) -> HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None]:
         match await self._answer:
             case ["stream", status, headers]:
                 return HttpActionAnswer(status, _pairs(headers), self)
             case ["whole", status, headers, body, fields]:
-                return HttpActionAnswer(status, _pairs(headers), body, self._backend._ended_slowly(fields))
+                return HttpActionAnswer(status, _pairs(headers), body, self._ended(fields))
             case [kind, *fields]:
-                return Unanswered(kind), self._backend._ended_slowly(fields[0]) if fields else None
+                return Unanswered(kind), self._ended(fields[0]) if fields else None
         raise internal_server_error()
 
     async def write(self, piece: bytes, has_more: bool) -> bool:
@@ -292,10 +306,13 @@ class _HttpRun:
             raise unknown_outcome() from None
         if piece is not None:
             return bytes(piece)
-        return self._backend._ended_slowly(fields) if fields is not None else None
+        return self._ended(fields) if fields is not None else None
 
     def leave(self) -> None:
         self._peer.send("http_leave", self._number)
+
+    def _ended(self, fields: Sequence[Any]) -> FunctionOutcome:
+        return self._backend._ended_slowly(fields, self._trace_id)
 
 
 async def _ask_to_prepare(peer: Peer, body: bytes) -> None:
@@ -351,8 +368,8 @@ def _run_call(udf_type: str | None, call: FunctionCall, journal: str | None) -> 
     )
 
 
-def _job_call(component: str, path: str, late_seconds: float | None) -> FunctionCall:
-    """A scheduled job as a call; nobody called it."""
+def _job_call(component: str, path: str, late_seconds: float | None, trace_id: str) -> FunctionCall:
+    """A scheduled job, or what an action called, as a call; no client called it."""
     return FunctionCall(
         path=path,
         args=b"[]",
@@ -360,6 +377,7 @@ def _job_call(component: str, path: str, late_seconds: float | None) -> Function
         component=component,
         caller="Scheduler",
         late_seconds=late_seconds,
+        trace_id=trace_id,
     )
 
 

@@ -23,7 +23,7 @@ class Evaluation:
     """One session's queries at one ts. At most SOCKET_QUERIES_RUNNING_MAX of them wait for runs at a time."""
 
     __slots__ = ("_client_version", "_done", "_error", "_failed", "_holder", "_in_flight", "_pending",
-                 "_pumping", "_request", "_results", "_runner", "_ts")  # fmt: skip
+                 "_pumping", "_request", "_results", "_runner", "_trace_id", "_ts")  # fmt: skip
 
     def __init__(
         self,
@@ -33,8 +33,10 @@ class Evaluation:
         holder: Holder,
         done: EvaluationDone,
         failed: Callable[[BackendError], None],
+        trace_id: str,
     ) -> None:
-        self._runner, self._request, self._client_version = runner, request, client_version
+        self._runner, self._request = runner, request
+        self._client_version, self._trace_id = client_version, trace_id
         self._holder, self._done, self._failed = holder, done, failed
         self._ts = 0
         self._pending: deque[QueryToEvaluate] = deque()
@@ -65,6 +67,7 @@ class Evaluation:
                 self._client_version,
                 self._holder,
                 lambda answer, query_id=query.query_id: self._answered(query_id, answer),  # type: ignore[misc]
+                self._trace_id,
             )
         self._pumping = False
         if self._in_flight == 0:

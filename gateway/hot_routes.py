@@ -28,6 +28,7 @@ from gateway.results import QueryKey
 from gateway.routes.http_actions import HttpActionRoutes
 from gateway.status import http_answer
 from gateway.sync_socket import SyncSocket
+from gateway.traceparent import trace_id_of
 from gateway.websocket_protocol import DIRECT
 from log import errors
 from log.errors import BackendError
@@ -178,7 +179,7 @@ class HotRoutes:
             return
         await send({"type": "websocket.accept"})
         wire = scope["extensions"][DIRECT]
-        await SyncSocket(self._core.sync, wire, client).run(receive)
+        await SyncSocket(self._core.sync, wire, client, _socket_trace_id(scope)).run(receive)
 
 
 def _socket_client(scope: Scope) -> ClientVersion | None:
@@ -191,6 +192,11 @@ def _socket_client(scope: Scope) -> ClientVersion | None:
         return parse_client_header(header.decode("latin-1"))
     version = matched.group(1)
     return NOBODY if version is None else parse_path_version(version)
+
+
+def _socket_trace_id(scope: Scope) -> str:
+    header = dict(scope["headers"]).get(b"traceparent")
+    return "" if header is None else trace_id_of(header)
 
 
 async def _refuse_socket(send: Send, status: int, body: bytes) -> None:

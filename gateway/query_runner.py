@@ -125,12 +125,13 @@ class QueryRunner:
         holder: Holder,
         done: EvaluationDone,
         failed: Callable[[BackendError], None],
+        trace_id: str = "",
     ) -> None:
         """Answer all queries of a session at one ts. Results that differ from what is held carry a hold.
 
         Calls exactly one of `done` and `failed`, once, perhaps before it returns.
         """
-        evaluation = Evaluation(self, request, client_version, holder, done, failed)
+        evaluation = Evaluation(self, request, client_version, holder, done, failed, trace_id)
         if self.covered_ts >= request.min_ts:
             evaluation.start()
         else:
@@ -145,6 +146,7 @@ class QueryRunner:
         client_version: str,
         holder: Holder,
         waiter: Waiter,
+        trace_id: str = "",
     ) -> None:
         """Answer one query at exactly `ts` through `waiter`, with a hold for `holder`."""
         found = self._cache.find(key, identity, ts, time.monotonic())
@@ -156,7 +158,7 @@ class QueryRunner:
         self.cache_misses += 1
         # Whoever last saw an answer that did not depend on the identity expects the same of the next one.
         expected_own = held is None or held.outcome.observed_identity
-        run = self._join(key, identity, ts, expected_own, "SyncWorker", client_version, None)
+        run = self._join(key, identity, ts, expected_own, "SyncWorker", client_version, None, trace_id)
         if run is None:
             waiter(errors.too_many_concurrent_queries())
             return
@@ -213,7 +215,7 @@ class QueryRunner:
         caller: str,
         client_version: str,
         request_id: str | None,
-        trace_id: str = "",
+        trace_id: str,
     ) -> _Run | None:
         """The run in progress for this query at this ts, or a new one; None when too many wait."""
         share_key = (key, identity.is_admin, identity if expected_own else None, ts)
@@ -314,7 +316,9 @@ class QueryRunner:
         for identity, holder, waiter in subscribers:
             if not self._may_show(run, identity, answer):
                 # It expected not to depend on the identity, and did: each identity needs its own run.
-                self.subscribe(run.key, identity, None, run.ts, run.client_version, holder, waiter)
+                self.subscribe(
+                    run.key, identity, None, run.ts, run.client_version, holder, waiter, run.trace_id
+                )
         self._undo_dropped()
 
     @staticmethod

@@ -128,10 +128,11 @@ class SyncSocket:
     """One connected client. `run` returns when it is gone."""
 
     __slots__ = ("__weakref__", "_client", "_context", "_drained", "_events", "_feeding", "_last_sent",
-                 "_outbox", "_session", "_wire", "admin_key")  # fmt: skip
+                 "_outbox", "_session", "_trace_id", "_wire", "admin_key")  # fmt: skip
 
-    def __init__(self, context: SyncContext, wire: Wire, client: ClientVersion) -> None:
+    def __init__(self, context: SyncContext, wire: Wire, client: ClientVersion, trace_id: str = "") -> None:
         self._context, self._wire, self._client = context, wire, client
+        self._trace_id = trace_id  # of the handshake, and so of every call
         self._session = SyncSession(context.settings.redact_errors)
         self._events: deque[ev.Event] = deque()
         self._feeding = False
@@ -262,6 +263,7 @@ class SyncSocket:
                     self,
                     lambda ts, results: self._feed(ev.TransitionComputed(ts, results)),
                     lambda error: self._feed(ev.ComputationFailed(error)),
+                    self._trace_id,
                 )
             case ev.ReleaseResults(results):
                 self._context.runner.release(results, self)
@@ -280,6 +282,7 @@ class SyncSocket:
             client_version=self._client.header,
             session_id=effect.session_id if message.is_mutation else None,
             session_request=message.request_id if message.is_mutation and effect.session_id else None,
+            trace_id=self._trace_id,
         )
         run = backend.run_mutation if message.is_mutation else backend.run_action
         answer: FunctionOutcome | BackendError

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.backend import NO_USAGE, FunctionCall, FunctionOutcome, Usage
 from log import values
+from log.identity import UNKNOWN
 
 from ..support.action_server import ActionServer, play, value_of
 
@@ -22,6 +23,7 @@ export const catches = mutation(async ({ name }) => {
   return (await run("query", "shop:notes", {})).length;
 });
 export const outer = publicAction(({ name }) => ask("mutation", "increment", { name }));
+export const around = publicAction(({ name }) => ask("action", "outer", { name }));
 export const later = publicAction(({ name }) => schedule("increment", { name }, Date.now() / 1000));
 """
 
@@ -81,6 +83,27 @@ def test_a_failed_mutation_has_read_and_written_nothing_and_a_resent_one_has_don
         assert failed.usage == Usage(failed.usage.database_read_bytes, 1, 0, 0)
         assert failed.usage.database_read_bytes == sent.usage.database_write_bytes, "the one row it read"
         assert (await server.mutate("nowhere", {})).usage == NO_USAGE
+
+    play(ActionServer(tmp_path, SOURCE), scene)
+
+
+def test_what_an_action_calls_is_in_its_trace_and_what_it_schedules_is_in_none(tmp_path: Path) -> None:
+    async def scene(server: ActionServer) -> None:
+        told: list[FunctionCall] = []
+        server._runtime.backend.listen_to_jobs(lambda call, outcome: told.append(call))
+        trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+        for name in ("around", "outer", "later"):
+            call = FunctionCall(f"shop.js:{name}", b'[{"name":"a"}]', UNKNOWN, trace_id=trace_id)
+            outcome = await server._runtime.backend.run_action(call)
+            assert outcome.error is None, outcome.error
+        while len(told) < 4:
+            await asyncio.sleep(0.01)
+        assert [(call.path, call.trace_id, call.late_seconds is None) for call in told] == [
+            ("shop.js:increment", trace_id, True),
+            ("shop.js:outer", trace_id, True),
+            ("shop.js:increment", trace_id, True),
+            ("shop.js:increment", "", False),
+        ]
 
     play(ActionServer(tmp_path, SOURCE), scene)
 

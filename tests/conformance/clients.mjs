@@ -86,6 +86,21 @@ const scenarios = {
     say("anonymous", await client.query(messages.whoami, {}));
   },
 
+  /** On a socket whose handshake belongs to a trace: rest[1] is the header. */
+  async traced() {
+    class Traced extends WebSocket {
+      constructor(address) {
+        super(address, { headers: { traceparent: rest[1] } });
+      }
+    }
+    const client = new ConvexClient(url, { webSocketConstructor: Traced });
+    const listed = watch(client, messages.list, { channel });
+    await client.mutation(messages.send, { channel, body: "traced" });
+    await listed.until((found) => found.length === 1);
+    say("action", await client.action(anyApi.actions.twice, { name: channel }));
+    await client.close();
+  },
+
   async stamps() {
     const client = new ConvexHttpClient(url);
     const { at, snapshotTs, ...rest } = await client.mutation(anyApi.stamps.write, { name: channel });

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from ..support.server import RunningServer
@@ -44,6 +47,30 @@ def test_the_http_client_reads_what_it_wrote_and_meets_every_kind_of_error(serve
     assert "Object contains extra field `extra` that is not in the validator." in extra
     assert "ReturnsValidationError: Value does not match validator.\n" in wrong
     assert values_of(seen, "anonymous") == [None]
+
+
+def test_all_that_a_traced_socket_calls_is_in_its_trace_and_so_is_what_its_actions_call(
+    server: RunningServer,
+) -> None:
+    trace_id = os.urandom(16).hex()
+    parent = f"00-{trace_id}-00f067aa0ba902b7-01"
+    observe(server, "traced", "traced-channel", parent)
+    answer = httpx.post(
+        f"{server.site_url}/count", json={"name": "traced-http"}, headers={"traceparent": parent}, timeout=60
+    )
+    assert answer.status_code == 201
+    headers = {"Authorization": f"Convex {server.admin_key()}"}
+    logs = httpx.get(f"{server.url}/api/stream_function_logs?cursor=0", headers=headers, timeout=30).json()
+    traced = Counter(entry["identifier"] for entry in logs["entries"] if entry["traceId"] == trace_id)
+    assert traced.pop("messages:list") >= 1, "runs of the live query"
+    assert traced == {
+        "messages:send": 1,
+        "actions:twice": 1,
+        "actions:inner": 1,
+        "messages:count": 1,
+        "messages:increment": 3,
+        "POST /count": 1,
+    }
 
 
 def test_two_clients_see_each_change_and_the_writer_sees_it_first(server: RunningServer) -> None:

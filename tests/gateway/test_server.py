@@ -66,6 +66,35 @@ def test_a_taken_port_is_refused_with_a_clear_text() -> None:
     assert refusal.value.code == "PortTaken" and str(port) in refusal.value.message
 
 
+def test_every_call_of_a_socket_is_in_the_trace_of_its_handshake() -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    calls = {"Mutation": "m:touch", "Action": "m:echo"}
+
+    async def executions_of(backend: FakeBackend, server: GatewayServer, header: str) -> set[tuple[str, str]]:
+        assert server.core is not None
+        _, before = server.core.function_log.after(0)
+        socket = await open_socket(server, traceparent=header)
+        await send(socket, type="Connect", connectionCount=0, lastCloseReason=None, sessionId=SESSION)
+        await subscribe(socket, "m:list")
+        for number, (kind, path) in enumerate(calls.items()):
+            await send(socket, type=kind, requestId=number, udfPath=path, args=[{}])
+            while orjson.loads(await socket.recv())["type"] != f"{kind}Response":
+                pass
+        await backend.write(messages=[header])
+        while header not in (await socket.recv()):
+            pass  # until the live query ran again
+        await socket.close()
+        return {(each.path, each.trace_id) for each in server.core.function_log.after(before)[0]}
+
+    async def scenario(backend: FakeBackend, server: GatewayServer) -> None:
+        paths = ("m.js:list", "m.js:touch", "m.js:echo")
+        traced = await executions_of(backend, server, f"00-{trace_id}-00f067aa0ba902b7-01")
+        assert traced == {(path, trace_id) for path in paths}
+        assert await executions_of(backend, server, "nonsense") == {(path, "") for path in paths}
+
+    run(scenario)
+
+
 def test_both_ports_answer_and_are_free_again_after_the_shutdown() -> None:
     ports: list[int] = []
 
