@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.concurrency import COUNTED_STATES
 from gateway.function_log import display_path
 from gateway.recent_usage import MINUTE_SECONDS, Activity, FunctionKey, RecentUsage, percentile_seconds
 
@@ -127,6 +128,20 @@ def job_lag_chart(recent: RecentUsage, window: Window) -> Series:
         if part is not None and minute.late_seconds is not None:
             latest[part] = max(latest[part] or 0.0, minute.late_seconds)
     return window.series(latest)
+
+
+def concurrency_charts(recent: RecentUsage, window: Window) -> dict[str, Series]:
+    """A series of the most there were at once, for each type and state that is counted."""
+    most = {state: [0] * window.parts for state in COUNTED_STATES}
+    for minute in recent:
+        part = window.part_of(minute.number)
+        if part is not None:
+            for state, number in minute.concurrency.items():
+                most[state][part] = max(number, most[state][part])
+    return {
+        f"outstanding_functions:isolate:{udf_type}:{state}": window.series(map(float, numbers))
+        for (udf_type, state), numbers in most.items()
+    }
 
 
 def name_of(key: FunctionKey) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from gateway.admin_keys import AdminKeys
 from gateway.authenticator import Authenticator
 from gateway.backend import Backend, FunctionCall, FunctionOutcome, GatewaySettings
+from gateway.concurrency import QUEUED
 from gateway.function_log import FunctionLog
 from gateway.http import HttpRequest
 from gateway.identity import AdminCredentials, UserToken, read_credentials
@@ -82,6 +83,13 @@ class GatewayCore:
     def _job_ran(self, call: FunctionCall, outcome: FunctionOutcome) -> None:
         self.function_log.add(call, outcome, outcome.udf_type or "Mutation", time.time())
 
+    def note_concurrency(self) -> None:
+        """How much ran and waited until now, for the charts."""
+        usage = self.function_log.usage
+        usage.concurrency.note("Mutation", QUEUED, self.sync.mutations_waiting)
+        usage.note_concurrency(time.time())
+
     def _beat(self) -> None:
         self.sync.heartbeat()
+        self.note_concurrency()
         self.start()

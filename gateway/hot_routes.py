@@ -124,7 +124,9 @@ class HotRoutes:
         run = backend.run_mutation if udf_type == "Mutation" else backend.run_action
         async with asyncio.timeout(HTTP_REQUEST_SECONDS_MAX):
             # Started functions end by themselves, also when nobody waits any longer (spec 01 1.9).
-            outcome = await asyncio.shield(self._core.sync.keep_running(run(call)))
+            counted = self._core.function_log.usage.concurrency.counted
+            running = self._core.sync.keep_running(counted(udf_type, call.path, run(call)))
+            outcome = await asyncio.shield(running)
         return self._answer(call, outcome, called.format, udf_type)
 
     async def _run_query(

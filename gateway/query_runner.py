@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from gateway.backend import Backend, FunctionCall, GatewaySettings, Invalidated, Invalidation
+from gateway.concurrency import QUEUED
 from gateway.evaluation import Answer, Evaluation, EvaluationDone, Waiter
 from gateway.function_log import FunctionLog
 from gateway.rerun_log import RerunLog
@@ -235,6 +236,7 @@ class QueryRunner:
             task = asyncio.get_running_loop().create_task(self._execute(self._queued.popleft()))
             self._running.add(task)
             task.add_done_callback(self._run_ended)
+        self._function_log.usage.concurrency.note("Query", QUEUED, len(self._queued))
 
     def _run_ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -257,7 +259,9 @@ class QueryRunner:
         )
         self.runs_started += 1
         try:
-            outcome = await self._backend.run_query(call, run.ts, run.key.journal)
+            counted = self._function_log.usage.concurrency.counted
+            running = self._backend.run_query(call, run.ts, run.key.journal)
+            outcome = await counted("Query", call.path, running)
             self._function_log.add(call, outcome, "Query", time.time())
             result = query_result(outcome, run.request_id, self._redact, time.monotonic())
             _answer_early(run, result)  # they subscribe to nothing, so they need not wait any longer

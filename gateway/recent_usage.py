@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -70,11 +70,13 @@ class Activity:
 
 @dataclass(slots=True)
 class Minute:
-    """`number` counts minutes since 1970. `late_seconds` is how late the latest scheduled job began."""
+    """`number` counts minutes since 1970. `late_seconds` is how late the latest scheduled job began;
+    `concurrency` the most calls there were at once, by (type, state)."""
 
     number: int
     functions: dict[FunctionKey, Activity] = field(default_factory=dict)
     late_seconds: float | None = None
+    concurrency: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class RecentUsage:
@@ -100,6 +102,12 @@ class RecentUsage:
     def count_job(self, late_seconds: float, now_seconds: float) -> None:
         minute = self._minute(now_seconds)
         minute.late_seconds = max(late_seconds, minute.late_seconds or 0.0)
+
+    def count_concurrency(self, most: Mapping[tuple[str, str], int], now_seconds: float) -> None:
+        if most:
+            known = self._minute(now_seconds).concurrency
+            for state, number in most.items():
+                known[state] = max(number, known.get(state, 0))
 
     def _activity(self, key: FunctionKey, now_seconds: float) -> Activity:
         functions = self._minute(now_seconds).functions

@@ -114,6 +114,11 @@ class SyncSession:
         self._closed = False
 
     @property
+    def mutations_waiting(self) -> int:
+        """For the one that runs."""
+        return max(0, len(self._mutations) - 1)
+
+    @property
     def is_closed(self) -> bool:
         return self._closed
 

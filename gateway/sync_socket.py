@@ -101,6 +101,11 @@ class SyncContext:
             admins = [socket for socket in self.sockets if socket.admin_key is not None]
             self._key_check = self.keep_running(self._check_admin_keys(admins)) if admins else None
 
+    @property
+    def mutations_waiting(self) -> int:
+        """Of all sockets, for an earlier one of their own."""
+        return sum(socket.mutations_waiting for socket in self.sockets)
+
     async def _check_admin_keys(self, admins: Sequence[SyncSocket]) -> None:
         """A key that let a client in may have been revoked since."""
         for socket in admins:
@@ -208,6 +213,10 @@ class SyncSocket:
         acting = message.acting_as
         return given.identity if acting is None else acting_as(given.identity, acting)
 
+    @property
+    def mutations_waiting(self) -> int:
+        return self._session.mutations_waiting
+
     def send_away(self) -> None:
         """Its admin key counts no longer."""
         self._feed(ev.MessageRefused(errors.bad_admin_key()))
@@ -290,7 +299,11 @@ class SyncSocket:
             # A mutation has 60 s, its time in the queue not counted (spec 01 1.8); actions bound themselves.
             udf_type = "Mutation" if message.is_mutation else "Action"
             async with asyncio.timeout(SOCKET_MUTATION_SECONDS_MAX if message.is_mutation else None):
-                answer = await run(call) if call.identity.may_write else _not_permitted(udf_type)
+                if call.identity.may_write:
+                    counted = self._context.function_log.usage.concurrency.counted
+                    answer = await counted(udf_type, call.path, run(call))
+                else:
+                    answer = _not_permitted(udf_type)
             self._context.function_log.add(call, answer, udf_type, time.time())
         except BackendError as refusal:
             answer = refusal

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gateway.backend import Usage
+from gateway.concurrency import Concurrency
 from gateway.recent_usage import Activity, FunctionKey, RecentUsage
 from log.limits import USAGE_FUNCTIONS_MAX, USAGE_UNPROVEN_MAX
 
@@ -47,6 +48,11 @@ class FunctionUsage:
         self._tallies: dict[FunctionKey, Tally] = {}
         self._unproven: set[FunctionKey] = set()
         self.recent = RecentUsage()
+        self.concurrency = Concurrency()
+
+    def note_concurrency(self, now_seconds: float) -> None:
+        """What ran at once since the last time, into the minute of now."""
+        self.recent.count_concurrency(self.concurrency.take_most(), now_seconds)
 
     def count(
         self,

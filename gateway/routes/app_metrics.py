@@ -38,6 +38,7 @@ def app_metrics_routes(core: GatewayCore) -> Blueprint:
     def add_chart(kind: str, chart: Chart) -> None:
         async def handle() -> Response:
             require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
+            core.note_concurrency()
             answer = chart(core.function_log.usage.recent, request.args)
             return json_response(orjson.dumps(answer))
 
@@ -83,8 +84,8 @@ def _scheduled_job_lag(recent: RecentUsage, arguments: Arguments) -> Any:
     return app_metrics.job_lag_chart(recent, _window(arguments))
 
 
-def _function_concurrency(_recent: RecentUsage, _arguments: Arguments) -> Any:
-    return {}  # nobody counts it; the page stays alive (spec 02 21)
+def _function_concurrency(recent: RecentUsage, arguments: Arguments) -> Any:
+    return app_metrics.concurrency_charts(recent, _window(arguments))
 
 
 def _any(_key: FunctionKey) -> bool:

@@ -77,6 +77,12 @@ class HttpActionRoutes:
         if _declared_bytes(request) > HTTP_ACTION_REQUEST_BYTES_MAX:
             await _refuse_size(send)
             return
+        counted = self._core.function_log.usage.concurrency.counted
+        await counted("HttpAction", request.path, self._run(scope, request, body, receive, send))
+
+    async def _run(
+        self, scope: Scope, request: HttpRequest, body: bytes, receive: Receive, send: Send
+    ) -> None:
         try:
             call = await self._call_of(scope, request, body)
             run = await self._core.backend.begin_http_action(call)

@@ -95,6 +95,35 @@ def test_every_call_of_a_socket_is_in_the_trace_of_its_handshake() -> None:
     run(scenario)
 
 
+def test_mutations_that_wait_for_an_earlier_one_of_their_socket_are_counted_as_waiting() -> None:
+    async def scenario(backend: FakeBackend, server: GatewayServer) -> None:
+        assert server.core is not None
+        usage = server.core.function_log.usage
+        reached, released = backend.hold("m.js:touch")
+        sockets = [await open_socket(server) for _ in range(2)]
+        for number, socket in enumerate(sockets):
+            session = SESSION[:-1] + str(number)
+            await send(socket, type="Connect", connectionCount=0, lastCloseReason=None, sessionId=session)
+            for request_id in range(3):
+                await send(socket, type="Mutation", requestId=request_id, udfPath="m:touch", args=[{}])
+        await reached.wait()
+        while server.core.sync.mutations_waiting < 4:
+            await asyncio.sleep(0.001)
+        server.core.note_concurrency()
+        *_, minute = usage.recent
+        assert minute.concurrency == {("Mutation", "running"): 2, ("Mutation", "queued"): 4}
+        released.set()
+        for socket in sockets:
+            for _ in range(3):
+                while orjson.loads(await socket.recv())["type"] != "MutationResponse":
+                    pass
+        server.core.note_concurrency()
+        server.core.note_concurrency()
+        assert not usage.concurrency.take_most(), "all were answered"
+
+    run(scenario)
+
+
 def test_both_ports_answer_and_are_free_again_after_the_shutdown() -> None:
     ports: list[int] = []
 
