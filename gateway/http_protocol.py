@@ -16,9 +16,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway import http_errors as errors
 from gateway.http import JSON, cors_headers_of
 from gateway.status import http_answer
-from log import errors
 from log.errors import BackendError
 from log.limits import (
     HTTP_HEAD_BYTES_MAX,
