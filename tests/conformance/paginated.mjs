@@ -87,6 +87,13 @@ try {
       await step("other", () => show({ name: "page", channel: `${channel}-2`, initialNumItems: 3 }), ["Exhausted", 1]);
       await step("nothing", () => show({ name: "page", channel: "nothing here", initialNumItems: 3 }), ["Exhausted", 0]);
     },
+    async turn() {
+      for (let n = 0; n < 6; n++) await send(`m${n}`);
+      await step("first", () => show({ name: "pageThatTurns", initialNumItems: 2 }), ["CanLoadMore", 2]);
+      await step("more", () => more(2), ["CanLoadMore", 4]);
+      const turn = () => server.mutation(anyApi.messages.increment, { name: channel });
+      await step("turned", turn, ["CanLoadMore", 2]);
+    },
     async cut() {
       for (let n = 0; n < 10; n++) await send(`m${n}`);
       await step("first", () => show({ name: "pageOfFour", initialNumItems: 6 }), ["CanLoadMore", 4]);

@@ -51,6 +51,13 @@ def test_a_list_grows_page_by_page_and_by_what_others_write(server: RunningServe
     assert steps["nothing"] == [("LoadingFirstPage", []), ("Exhausted", [])]
 
 
+def test_cursors_that_no_longer_fit_let_the_list_begin_anew(server: RunningServer) -> None:
+    steps = observe(server, "paginated-turn", "turn")
+    assert steps["more"][-1] == ("CanLoadMore", bodies(0, 1, 2, 3))
+    *_, anew, first = steps["turned"]
+    assert (anew, first) == (("LoadingFirstPage", []), ("CanLoadMore", down(5, 4)))
+
+
 def test_a_page_that_was_cut_is_split_before_it_is_shown_and_nothing_is_left_out(
     server: RunningServer,
 ) -> None:

@@ -41,6 +41,22 @@ export const pageOfFour = query({
       .paginate({ ...paginationOpts, maximumRowsRead: 4 }),
 });
 
+/** Turns around with every count of its channel: cursors from before are those of another query then. */
+export const pageThatTurns = query({
+  args: { channel: v.string(), paginationOpts: paginationOptsValidator },
+  handler: async (ctx, { channel, paginationOpts }) => {
+    const counter = await ctx.db
+      .query("counters")
+      .withIndex("by_name", (q) => q.eq("name", channel))
+      .unique();
+    return await ctx.db
+      .query("messages")
+      .withIndex("by_channel", (q) => q.eq("channel", channel))
+      .order((counter?.n ?? 0) % 2 === 0 ? "asc" : "desc")
+      .paginate(paginationOpts);
+  },
+});
+
 /** Draws anew whenever it runs. */
 export const drawn = query({
   args: { channel: v.string() },
