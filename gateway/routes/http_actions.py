@@ -78,11 +78,9 @@ class HttpActionRoutes:
             await _refuse_size(send)
             return
         counted = self._core.function_log.usage.concurrency.counted
-        await counted("HttpAction", request.path, self._run(scope, request, body, receive, send))
+        await counted("HttpAction", request.path, self._run(scope, request, body, send))
 
-    async def _run(
-        self, scope: Scope, request: HttpRequest, body: bytes, receive: Receive, send: Send
-    ) -> None:
+    async def _run(self, scope: Scope, request: HttpRequest, body: RequestBody, send: Send) -> None:
         try:
             call = await self._call_of(scope, request, body)
             run = await self._core.backend.begin_http_action(call)
