@@ -277,7 +277,9 @@ class Executor:
             return run_mutation(self._runner, call, path, attempt)
 
         attempts_max = limits.MUTATION_ATTEMPTS_MAX
-        ended, ts = await self._transactor.transact(path.canonical, call.call_id, attempts_max, work)
+        ended, ts = await self._transactor.transact(
+            path.canonical, call.call_id, attempts_max, work, call.args
+        )
         return ended.at(ts)
 
     async def _run_job(

@@ -4,6 +4,9 @@ A call that has not lost yet runs without a turn, and watches for the places whe
 lost. The first such place it reads ends the run: it could only lose. What it then asks for is that place,
 and what those who met it before met as well, so that one turn is enough.
 
+A call that names such a place in its arguments (the id of its document, the value it looks for) needs no run
+to learn that it will read there: it queues at once. A wrong guess costs it the wait and nothing else.
+
 Forgotten: a place whose turn nobody else wanted again and again, and the places not met for longest.
 Pure: knows no clock and waits for nothing.
 """
@@ -11,12 +14,19 @@ Pure: knows no clock and waits for nothing.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+import orjson
+
+from log.keys import decode_items
 from log.limits import HOT_FUNCTIONS_MAX, HOT_PLACES_MAX, HOT_USES_UNWANTED_MAX
 from log.read_set import Place, ReadSet
 from log.turns import Footprint, overlap
+
+Name = str | float
+"""What a key may begin with and an argument may be."""
 
 
 @dataclass(slots=True)
@@ -31,6 +41,7 @@ class _PlacesOf:
     def __init__(self) -> None:
         self.memories: OrderedDict[Place, _Memory] = OrderedDict()
         self.watched = ReadSet()
+        self.named: dict[Name, list[Place]] = {}  # by what arguments hold that lead there
 
     def learn(self, lost: Iterable[Place], reads: ReadSet) -> None:
         """Remember where a run lost, together with whatever else it read of what is remembered."""
@@ -56,6 +67,12 @@ class _PlacesOf:
         companions = (self.memories[each].companions for each in known)
         return Footprint(frozenset([place, *known]).union(*companions))
 
+    def guessed(self, names: Iterable[Name]) -> Footprint | None:
+        places = [place for name in names for place in self.named.get(name, ())]
+        if not places:
+            return None
+        return Footprint(frozenset(places).union(*(self.memories[place].companions for place in places)))
+
     def _meet(self, places: list[Place]) -> None:
         """One call met these together."""
         for place in places:
@@ -68,9 +85,32 @@ class _PlacesOf:
             memory.companions.discard(place)
 
     def _watch(self) -> None:
-        self.watched = ReadSet()
+        self.watched, self.named = ReadSet(), {}
         for place in self.memories:
             self.watched.add(*place)
+            if (name := _name_of(place)) is not None:
+                self.named.setdefault(name, []).append(place)
+
+
+def _name_of(place: Place) -> Name | None:
+    """The text or number that the place's keys begin with; None when they begin with something else."""
+    _index_id, start, _end = place
+    try:
+        first = decode_items(start)[0]
+    except (ValueError, IndexError):
+        return None
+    return first if isinstance(first, str | float) else None
+
+
+def _names_in(tree: Any) -> Iterator[Name]:
+    """The texts and numbers of a JSON tree."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for item in tree:
+            yield from _names_in(item)
+    elif isinstance(tree, str | float | int):
+        yield tree
 
 
 class HotPlaces:
@@ -95,6 +135,13 @@ class HotPlaces:
         """What a call that met this place asks for."""
         places = self._by_function.get(function)
         return places.expected(place) if places is not None else Footprint(frozenset([place]))
+
+    def guessed(self, function: str, arguments: bytes) -> Footprint | None:
+        """What a call with these arguments (JSON) should ask for before it runs, None = nothing is known."""
+        places = self._by_function.get(function)
+        if places is None or not places.named or not arguments:
+            return None
+        return places.guessed(set(_names_in(orjson.loads(arguments))))
 
     def used(self, function: str, reads: ReadSet, *, is_wanted: bool) -> None:
         """A run of the function had its turn, and somebody else waited for it or not."""

@@ -108,12 +108,13 @@ class Transactor:
         call_id: bytes,
         attempts_max: int,
         work: Callable[[Attempt], Done[T]],
+        arguments: bytes = b"",
     ) -> tuple[T, int]:
         """Run `work` on newer and newer snapshots until it commits; returns its result and the ts of the
         commit, or of what was read if it had nothing to commit. `source` is who writes, as later losers are
-        told."""
+        told; `arguments` (JSON) may tell what it will read."""
         loss = Loss(ReadSet())
-        footprint: Footprint | None = None
+        footprint = self._hot.guessed(source, arguments)
         for attempt_number in range(attempts_max):
             pending = PendingCall(call_id, work)
             if footprint is None:
