@@ -305,6 +305,7 @@ async def _transact_with_first_result(
     call_id: bytes,
     attempts_max: int,
     work: Callable[[Attempt], Done[Any]],
+    arguments: bytes = b"",
 ) -> tuple[Any, int | None]:
     results: list[Any] = []
 
@@ -313,7 +314,7 @@ async def _transact_with_first_result(
         results.append(done.result)
         return Done(results[0], done.trace)
 
-    return await _TRANSACT(transactor, source, call_id, attempts_max, remembered)
+    return await _TRANSACT(transactor, source, call_id, attempts_max, remembered, arguments)
 
 
 _TRANSACT = Transactor.transact

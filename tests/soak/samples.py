@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from actors.view_environment import DATA_FILE
+from cluster.data_folder import DataFolder
 from cluster.processes import processes_mentioning
 from cluster.ray_runtime import RayRuntime
 
@@ -100,7 +101,7 @@ def take_sample(server: RunningServer, seconds: float) -> Sample:
     held[RAY] = sum(resident for resident, _ in others), sum(anonymous for _, anonymous in others)
     memory = {role: resident for role, (resident, _) in held.items()}
     private = {role: anonymous for role, (_, anonymous) in held.items()}
-    return Sample(seconds, pids, memory, private, file_bytes(server), server.ask("core", "status"))
+    return Sample(seconds, pids, memory, private, file_bytes(server.data), server.ask("core", "status"))
 
 
 def resident_bytes(pid: int) -> tuple[int, int]:
@@ -114,15 +115,15 @@ def resident_bytes(pid: int) -> tuple[int, int]:
     return resident, anonymous
 
 
-def file_bytes(server: RunningServer) -> dict[str, int]:
-    """Bytes on the disk, by what they are for."""
-    views = list(server.data.views.rglob(DATA_FILE))
-    serving = {path for path in views if path.parent.name.isdigit()}
+def file_bytes(data: DataFolder) -> dict[str, int]:
+    """Bytes on the disk, by what they are for. A checkpoint is a second copy of a view, further down."""
+    serving = set(data.views.glob(f"*/{DATA_FILE}"))
+    views = set(data.views.rglob(DATA_FILE))
     return {
-        "log": _held(server.data.log.iterdir()),
+        "log": _held(data.log.iterdir()),
         "view": _held(serving),
-        "checkpoints": _held(path for path in views if path not in serving),
-        "messages": _held(server.data.logs.rglob("*")),
+        "checkpoints": _held(views - serving),
+        "messages": _held(data.logs.rglob("*")),
     }
 
 

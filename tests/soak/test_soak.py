@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from actors.checkpoints import Checkpoints
+from actors.index_view import IndexView
+from cluster.data_folder import DataFolder
 from log.invariant import InvariantViolation
 from log.record import CallTrace, CommitBody, DocumentWrite, Record, RecordKind, make_record
 
 from .cases import Played
 from .kills import SqliteLogs, check_log, fold, kill_writers
 from .report import CASES, HEAD, HOUR, KILLS, cases_section, merged
-from .samples import MIB, RAY, Sample, growths, record_bytes
+from .samples import MIB, RAY, Sample, file_bytes, growths, record_bytes
 from .writer import CALLERS, CallName
 
 SEED = 20261126
@@ -91,6 +94,17 @@ def test_noise_is_not_growth_and_a_leak_is() -> None:
     assert all(each.is_bounded for each in growths(noisy)), SEED
     leaking = hour(lambda number: 100 * MIB + number * MIB // 4, lambda number: 1_000)
     assert [each.name for each in growths(leaking) if not each.is_bounded] == ["core"]
+
+
+def test_a_checkpoint_is_not_weighed_as_the_view(tmp_path: Path) -> None:
+    data = DataFolder(tmp_path)
+    data.log.mkdir()
+    view = IndexView(data.views / "000001", frozenset())
+    before = file_bytes(data)
+    assert before["view"] > 0 and before["checkpoints"] == 0
+    assert Checkpoints(data.views).take(view) is not None
+    after = file_bytes(data)
+    assert after["view"] == before["view"] and after["checkpoints"] > 0
 
 
 def test_what_a_record_costs_is_told_from_how_many_there_are() -> None:
