@@ -103,13 +103,13 @@ def _name_of(place: Place) -> Name | None:
 
 
 def _names_in(tree: Any) -> Iterator[Name]:
-    """The texts and numbers of a JSON tree."""
+    """The texts and numbers of a JSON tree; a boolean is neither."""
     if isinstance(tree, dict):
         tree = list(tree.values())
     if isinstance(tree, list):
         for item in tree:
             yield from _names_in(item)
-    elif isinstance(tree, str | float | int):
+    elif type(tree) in (str, float, int):
         yield tree
 
 

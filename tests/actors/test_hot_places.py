@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
+import pytest
+
 from actors.hot_places import HotPlaces
+from log.keys import Operand, encode_items
 from log.limits import HOT_FUNCTIONS_MAX, HOT_PLACES_MAX, HOT_USES_UNWANTED_MAX
 from log.read_set import Place, ReadSet
 
@@ -11,6 +17,17 @@ INDEX = b"index-one-------"
 
 def at(number: int) -> Place:
     return INDEX, b"%04d" % number, b"%04d\x00" % number
+
+
+def place_of(*items: Operand) -> Place:
+    """The keys that begin with these values."""
+    start = encode_items(items)
+    return INDEX, start, start + b"\xff"
+
+
+def guessed(hot: HotPlaces, arguments: Any, function: str = "f") -> frozenset[Place] | None:
+    footprint = hot.guessed(function, orjson.dumps(arguments))
+    return footprint.places if footprint is not None else None
 
 
 def reads_of(*places: Place) -> ReadSet:
@@ -77,3 +94,55 @@ def test_of_many_functions_those_that_lost_last_are_kept() -> None:
     for number in range(HOT_FUNCTIONS_MAX + 1):
         hot.learn(f"f{number}", [at(1)], reads_of(at(1)))
     assert hot.watched("f0") is None and hot.watched("f1") is not None
+
+
+@pytest.mark.parametrize("arguments", ["k17", {"id": "k17"}, {"a": [1, {"b": ["x", "k17"]}]}])
+def test_a_call_that_names_a_hot_place_asks_for_it_wherever_its_arguments_hold_the_name(
+    arguments: Any,
+) -> None:
+    hot = HotPlaces()
+    assert guessed(hot, arguments) is None
+    hot.learn("f", [place_of("k17", 1.0)], reads_of(place_of("k17", 1.0)))
+    assert guessed(hot, arguments) == {place_of("k17", 1.0)}
+    assert guessed(hot, arguments, "g") is None, "another function does not read there"
+    assert hot.guessed("f", b"") is None, "a job whose arguments are not told"
+
+
+@pytest.mark.parametrize("arguments", [{}, {"k17": "another"}, {"id": "k170"}, {"id": None}, True, 2, "1"])
+def test_a_call_whose_arguments_name_no_hot_place_asks_for_nothing(arguments: Any) -> None:
+    hot = HotPlaces()
+    for place in (place_of("k17"), place_of(1.0)):
+        hot.learn("f", [place], reads_of(place))
+    assert guessed(hot, arguments) is None
+
+
+def test_a_number_names_the_place_whose_keys_begin_with_it() -> None:
+    hot = HotPlaces()
+    hot.learn("f", [place_of(3.0, "x")], reads_of(place_of(3.0, "x")))
+    assert guessed(hot, {"room": 3}) == guessed(hot, [3.0]) == {place_of(3.0, "x")}
+
+
+def test_a_named_place_is_asked_for_together_with_what_was_met_there_and_with_all_others_named() -> None:
+    hot = HotPlaces()
+    giver, taker, total, other = place_of("k1"), place_of("k2"), at(7), place_of("k3")
+    hot.learn("f", [giver, total], reads_of(giver, total))
+    hot.learn("f", [taker], reads_of(taker))
+    hot.learn("f", [other], reads_of(other))
+    assert guessed(hot, {"from": "k1", "to": "k2"}) == {giver, taker, total}
+
+
+def test_a_place_without_a_name_is_never_guessed() -> None:
+    """The whole of an index, or one whose keys begin with neither a text nor a number."""
+    hot = HotPlaces()
+    for place in ((INDEX, b"", None), place_of(None, "k1"), place_of(b"k1"), at(1)):
+        hot.learn("f", [place], reads_of(place))
+    assert guessed(hot, ["k1", "", 1, "0001"]) is None
+
+
+def test_a_forgotten_place_is_not_guessed_any_more() -> None:
+    hot = HotPlaces()
+    hot.learn("f", [place_of("k1")], reads_of(place_of("k1")))
+    for _ in range(HOT_USES_UNWANTED_MAX):
+        assert guessed(hot, "k1") == {place_of("k1")}
+        hot.used("f", reads_of(place_of("k1")), is_wanted=False)
+    assert guessed(hot, "k1") is None

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 import pytest
 
 from actors.chain import Attempt, Done
@@ -86,6 +87,7 @@ class World:
         *,
         source: str = "m.js:f",
         attempts_max: int = MUTATION_ATTEMPTS_MAX,
+        arguments: bytes = b"",
     ) -> T:
         """Commit what `work` writes, as a mutation would."""
 
@@ -94,7 +96,7 @@ class World:
             return Done(result, CallTrace(path=source) if attempt.transaction.has_writes else None)
 
         transactor = self.transactor(number)
-        result, _ts = await transactor.transact(source, os.urandom(16), attempts_max, attempt_once)
+        result, _ts = await transactor.transact(source, os.urandom(16), attempts_max, attempt_once, arguments)
         return result
 
     def add(self, name: str, amount: float) -> Callable[[Transaction], float]:
@@ -193,6 +195,25 @@ def test_a_call_that_lost_queues_before_it_runs_the_next_time_until_nobody_else_
             await world.run(world.add("hot", 1))
         alone = transactor.turns_taken - taken - shared
         assert 0 < alone <= HOT_USES_UNWANTED_MAX, "alone it queues a few times more, and then no longer"
+
+    play(tmp_path, scene, transactors=1)
+
+
+def test_a_call_that_names_a_hot_place_waits_its_turn_before_it_runs(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        await world.make_counters("hot", "cold")
+        transactor = world.transactor()
+        await asyncio.gather(*(world.run(world.add("hot", 1)) for _ in range(8)))
+        stopped, taken = transactor.runs_stopped, transactor.turns_taken
+        naming_hot, naming_cold = (orjson.dumps({"id": world.ids[name]}) for name in ("hot", "cold"))
+        await asyncio.gather(*(world.run(world.add("hot", 1), arguments=naming_hot) for _ in range(8)))
+        assert transactor.runs_stopped == stopped and transactor.turns_taken > taken
+        taken = transactor.turns_taken
+        await world.run(world.add("cold", 1), arguments=naming_cold)
+        assert transactor.turns_taken == taken, "what is not hot needs no turn"
+        await world.run(world.add("hot", 1), arguments=naming_cold)
+        assert transactor.runs_stopped == stopped + 1, "who reads what it did not name is stopped there"
+        assert await world.run(lambda transaction: world.read(transaction, "hot")) == 17
 
     play(tmp_path, scene, transactors=1)
 
