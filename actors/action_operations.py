@@ -138,6 +138,7 @@ class ActionOperations:
             session_request=None,
             may_call_internal=True,
             parent_job_id=self.context.job_id,
+            requester_fields=self.context.invocation.requester,
         )
 
     def _identity_for(self, callee: FunctionAddress) -> Identity:

@@ -12,7 +12,7 @@ import orjson
 from functions.invocation import RunOutcome
 from functions.syscalls import Observed
 from log.commit_ts import holds_placeholder, resolve
-from log.identity import Identity
+from log.identity import NO_REQUESTER, Identity, Requester
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,11 @@ class RunCall:
     session_request: int | None
     may_call_internal: bool = False  # an action calls: visibility is for those outside
     parent_job_id: str | None = None  # the scheduled job at the root of the call tree
+    requester_fields: tuple[str | None, ...] = NO_REQUESTER
+
+    @property
+    def requester(self) -> Requester:
+        return Requester(*self.requester_fields)
 
     @property
     def identity(self) -> Identity:

@@ -72,6 +72,7 @@ def invocation_of(call: RunCall, path: FunctionPath) -> Invocation:
         journal_end=call.journal,
         may_call_internal=identity.is_admin or call.may_call_internal,
         job_id=call.parent_job_id,
+        requester=call.requester,
     )
 
 
@@ -94,4 +95,5 @@ def trace_of(call: RunCall, attempt: Attempt, outcome: RunOutcome) -> CallTrace:
         may_call_internal=call.may_call_internal,
         parent_job_id=call.parent_job_id or "",
         audit_lines=outcome.audit_lines,
+        requester=tuple(call.requester) if outcome.observed and outcome.observed.requester else (),
     )

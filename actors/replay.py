@@ -250,4 +250,5 @@ def _call_of(body: CommitBody) -> RunCall:
         session_request=trace.session_request,
         may_call_internal=trace.may_call_internal,
         parent_job_id=trace.parent_job_id or None,
+        requester_fields=trace.requester,
     )

@@ -349,6 +349,7 @@ def _http_fields(call: HttpActionCall) -> tuple[Any, ...]:
         identity.attributes_json,
         call.identity_error,
         call.request_id,
+        call.requester,
     )
 
 
@@ -365,6 +366,7 @@ def _run_call(udf_type: str | None, call: FunctionCall, journal: str | None) -> 
         call_id=os.urandom(16),
         session_id=call.session_id,
         session_request=call.session_request,
+        requester_fields=call.requester,
     )
 
 

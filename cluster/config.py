@@ -10,6 +10,7 @@ What is set twice counts in this order: option, environment, file, default.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import TomlConfigSettingsSource as TomlSource
 
@@ -32,6 +33,13 @@ _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=")
 
 class BadSettings(Exception):
     """What an operator has set cannot be used. The text names it, where it stands, and what to do."""
+
+
+def _networks(text: str) -> str:
+    """Addresses and networks, separated by commas; ValueError for what is neither."""
+    for part in filter(None, text.split(",")):
+        ipaddress.ip_network(part.strip())
+    return text
 
 
 class Settings(BaseSettings):
@@ -73,6 +81,9 @@ class Settings(BaseSettings):
     cloud_origin: str | None = Field(None, validation_alias="CONVEX_CLOUD_ORIGIN")
     site_origin: str | None = Field(None, validation_alias="CONVEX_SITE_ORIGIN")
     egress_refuse_private: bool = Field(False, validation_alias="TIDELOG_EGRESS_REFUSE_PRIVATE")
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
+        "", validation_alias="TIDELOG_TRUSTED_PROXIES"
+    )
     redact_errors: bool = Field(False, validation_alias="REDACT_LOGS_TO_CLIENT")
 
     @property

@@ -31,6 +31,7 @@ class GatewayHost:
             cloud_origin=config.cloud_origin,
             site_origin=config.site_origin,
             redact_errors=config.redact_errors,
+            trusted_proxies=config.trusted_proxies,
             server_version=metadata.version("tidelog"),
             sink_file=config.sink_file,
             sink_url=config.sink_url,

@@ -32,6 +32,7 @@ class HostConfig:
     files_url: str = ""  # empty: in the data folder
     egress_refuse_private: bool = False
     drain_seconds: float = 0.0
+    trusted_proxies: str = ""  # addresses and networks, separated by commas
     sink_file: str = ""  # absolute; empty: none
     sink_url: str = field(default="", repr=False)  # empty: none. It may hold a key
     log_format: str = TEXT

@@ -113,6 +113,9 @@ def _call_lines(call_id: bytes, trace: CallTrace) -> Iterator[str]:
     yield _labelled("args", trace.args.decode(errors="replace") or "not recorded")
     attributes = (trace.identity_attributes or b"").decode(errors="replace")
     yield _labelled("identity", f"{trace.identity} {attributes}".rstrip())
+    if trace.requester:
+        ip, user_agent = trace.requester
+        yield _labelled("came from", f"{ip}, {user_agent}")
     yield _labelled("seed", trace.seed.hex() or "none")
     yield _labelled("clock", f"Date.now() {trace.now_ms:.0f}, creation times from {trace.creation_ms!r}")
     digests = f"outcome {trace.outcome_crc:08x}, console {trace.logs_crc:08x}, reads {trace.reads_crc:08x}"

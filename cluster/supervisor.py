@@ -227,6 +227,7 @@ class Supervisor:
             cloud_origin=settings.cloud_origin_in_use,
             site_origin=settings.site_origin_in_use,
             redact_errors=settings.redact_errors,
+            trusted_proxies=settings.trusted_proxies,
             egress_refuse_private=settings.egress_refuse_private,
             drain_seconds=settings.drain_seconds,
             sink_file=os.path.abspath(settings.sink_file) if settings.sink_file else "",

@@ -31,7 +31,7 @@ from functions.outcome import (
     with_canonical_data,
 )
 from functions.snapshot import SnapshotReader
-from functions.syscalls import decode_arguments
+from functions.syscalls import decode_arguments, request_facts
 from log import limits
 from log.errors import BackendError, ErrorKind
 from log.identity import Identity
@@ -229,8 +229,8 @@ def _deployment_metadata(context: ActionContext) -> bytes:
 
 def _request_metadata(context: ActionContext) -> bytes:
     call = context.invocation
-    facts = {"requestId": call.request_id, "ip": None, "userAgent": None, "authToken": None}
-    return orjson.dumps({**facts, "scheduledFunctionId": call.job_id})
+    facts = request_facts(call.request_id, call.requester)
+    return orjson.dumps({**facts, "scheduledFunctionId": call.job_id, "authToken": None})
 
 
 _AT_ONCE: dict[str, Callable[[ActionContext], bytes]] = {

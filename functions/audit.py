@@ -25,6 +25,7 @@ from log.identity import Identity
 _METHOD: Final = "auditLog"
 _VARIABLE: Final = "$var"
 _NAMES: Final = frozenset({"ip", "userAgent", "requestId", "now", "convexActor"})
+_OF_REQUESTER: Final = tuple(orjson.dumps({_VARIABLE: name}) for name in ("ip", "userAgent"))
 _ADMINS: Final[dict[str, dict[str, Any]]] = {
     "admin": {"type": "admin"},
     "reader": {"type": "admin", "isReadOnly": True},
@@ -55,6 +56,11 @@ def resolved_lines(lines: tuple[bytes, ...], values: Mapping[str, Any]) -> tuple
     """
     by_variable = {orjson.dumps({_VARIABLE: name}): orjson.dumps(values[name]) for name in _NAMES}
     return tuple(_resolved(line, by_variable) for line in lines)
+
+
+def names_requester(line: bytes) -> bool:
+    """Whether values of it are those of the request's sender, which a replay then has to know."""
+    return any(variable in line for variable in _OF_REQUESTER)
 
 
 def actor_of(identity: Identity) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from functions.validators import args_error
 from log import limits, values
 from log.commit_ts import holds_placeholder
 from log.errors import BackendError
-from log.identity import Identity
+from log.identity import NO_REQUESTER, Identity, Requester
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Invocation:
     journal_end: str | None = None
     may_call_internal: bool = False
     job_id: str | None = None  # the scheduled job that is being run
+    requester: Requester = NO_REQUESTER
     is_from_mutation: bool = False  # then its arguments may hold the ts of the coming commit
 
 

@@ -19,7 +19,7 @@ from functions.outcome import refusal
 from functions.path import FunctionPath
 from functions.snapshot import SnapshotReader
 from log import limits
-from log.identity import UNKNOWN, Identity
+from log.identity import NO_REQUESTER, UNKNOWN, Identity, Requester
 
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 NO_ROUTE = b"false"
@@ -41,6 +41,11 @@ class HttpActionRequest:
     identity_attributes: bytes | None
     identity_error: tuple[str, str] | None
     request_id: str
+    requester_fields: tuple[str | None, ...] = NO_REQUESTER
+
+    @property
+    def requester(self) -> Requester:
+        return Requester(*self.requester_fields)
 
     @property
     def has_body(self) -> bool:
@@ -86,6 +91,7 @@ def prepare_http_action(
         identity=identity,
         component=component.path,
         request_id=request.request_id,
+        requester=request.requester,
         may_call_internal=True,
     )
     entry = CallRequest(

@@ -191,6 +191,7 @@ class Runner:
             signer=self._signer,
             request_id=call.request_id,
             job_id=call.job_id,
+            requester=call.requester,
             journal_end=call.journal_end,
         )
         try:

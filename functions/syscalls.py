@@ -15,7 +15,7 @@ import orjson
 
 from functions import errors, scheduled_jobs
 from functions import syscall_arguments as arguments
-from functions.audit import actor_of, add_line, resolved_lines
+from functions.audit import actor_of, add_line, names_requester, resolved_lines
 from functions.catalog import Table
 from functions.function_handles import callee_of, create_handle
 from functions.isolate import AnswerError
@@ -32,7 +32,7 @@ from functions.virtual_tables import VIRTUAL_TABLES, VirtualTable
 from log import values
 from log.chains import settled
 from log.errors import BackendError
-from log.identity import Identity
+from log.identity import NO_REQUESTER, Identity, Requester
 from log.ids import InvalidId, check_table_name, decode_id
 from log.token_signer import TokenSigner
 from log.values import check_value
@@ -52,6 +52,7 @@ class Observed:
     identity: bool = False
     time: bool = False
     random: bool = False
+    requester: bool = False  # so that a record keeps it
 
 
 @dataclass(slots=True)
@@ -72,6 +73,7 @@ class CallContext:
     signer: TokenSigner | None = None
     request_id: str = ""
     job_id: str | None = None  # of the scheduled job whose call tree this is
+    requester: Requester = NO_REQUESTER
     depth: int = 0
     journal_end: str | None = None  # of the previous run of this subscription
     journal_end_next: str | None = None
@@ -104,9 +106,18 @@ def rejection(refusal: BackendError) -> AnswerError:
     return AnswerError(refusal.message, data)
 
 
+def request_facts(request_id: str, requester: Requester) -> dict[str, Any]:
+    """Of the request at the root of the call tree, as functions are told."""
+    return {"requestId": request_id, "ip": requester.ip, "userAgent": requester.user_agent}
+
+
 def audit_lines_of(context: CallContext, now_ms: float) -> tuple[bytes, ...]:
     """Of a call tree that succeeded. `now` is the one clock reading of the run, which its record keeps."""
-    facts = {"now": int(now_ms), "convexActor": actor_of(context.identity), **_request_facts(context)}
+    facts = {
+        "now": int(now_ms),
+        "convexActor": actor_of(context.identity),
+        **request_facts(context.request_id, context.requester),
+    }
     return resolved_lines(context.transaction.audited, facts)
 
 
@@ -325,19 +336,15 @@ def _get_deployment_metadata(context: CallContext, _args: dict[str, Any]) -> byt
 def _get_request_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
     if context.udf_type == "Query":
         raise errors.bad_request("NoRequestMetadataInQuery", "Cannot get request metadata in a Query")
-    context.observed.identity = True
-    facts = _request_facts(context)
+    context.observed.identity = context.observed.requester = True
+    facts = request_facts(context.request_id, context.requester)
     return orjson.dumps({**facts, "scheduledFunctionId": context.job_id, "authToken": None})
-
-
-def _request_facts(context: CallContext) -> dict[str, Any]:
-    """The request at the root of the call tree; where it came from is not told to executors yet."""
-    return {"requestId": context.request_id, "ip": None, "userAgent": None}
 
 
 def _audit_log(context: CallContext, args: dict[str, Any]) -> bytes:
     add_line(context.transaction, args)
     context.observed.identity = True  # whoever else asks for the same is audited by a run of their own
+    context.observed.requester |= names_requester(context.transaction.audited[-1])
     return _NULL
 
 

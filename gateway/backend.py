@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from log.identity import Identity
+from log.identity import NO_REQUESTER, Identity, Requester
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class FunctionCall:
     session_request: int | None = None
     late_seconds: float | None = None  # of a scheduled job: how long after its time it began
     trace_id: str = ""  # 32 hex digits of W3C Trace Context; "" = in no trace
+    requester: Requester = NO_REQUESTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class HttpActionCall:
     identity_error: tuple[str, str] | None  # (code, text): its Authorization names nobody
     request_id: str
     trace_id: str = ""
+    requester: Requester = NO_REQUESTER
 
 
 class HttpPieces(Protocol):
@@ -232,6 +234,7 @@ class GatewaySettings:
     cloud_origin: str = "http://127.0.0.1:3210"
     site_origin: str = "http://127.0.0.1:3211"
     redact_errors: bool = False
+    trusted_proxies: str = ""  # whose X-Forwarded-For names the client: addresses, networks; "" = nobody's
     server_version: str = "unknown"
     sink_file: str = ""  # where executions are appended as JSON lines; "" = nowhere
     sink_url: str = field(default="", repr=False)  # where they are posted; it may hold a key

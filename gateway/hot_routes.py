@@ -15,7 +15,7 @@ from gateway import http
 from gateway.backend import FunctionCall, FunctionOutcome
 from gateway.client_version import NOBODY, ClientVersion, parse_client_header, parse_path_version
 from gateway.core import GatewayCore
-from gateway.http import HttpRequest, Receive, Scope, Send
+from gateway.http import HttpRequest, Receive, Scope, Send, requester_of, trace_id_in
 from gateway.http_calls import (
     HttpCall,
     check_json_content_type,
@@ -27,8 +27,7 @@ from gateway.http_calls import (
 from gateway.results import QueryKey
 from gateway.routes.http_actions import HttpActionRoutes
 from gateway.status import http_answer
-from gateway.sync_socket import SyncSocket
-from gateway.traceparent import trace_id_of
+from gateway.sync_socket import Handshake, SyncSocket
 from gateway.websocket_protocol import DIRECT
 from log import errors
 from log.errors import BackendError
@@ -153,6 +152,7 @@ class HotRoutes:
             request_id=request.request_id,
             client_version=client.header,
             trace_id=request.trace_id,
+            requester=request.requester,
         )
 
     def _answer(
@@ -181,7 +181,9 @@ class HotRoutes:
             return
         await send({"type": "websocket.accept"})
         wire = scope["extensions"][DIRECT]
-        await SyncSocket(self._core.sync, wire, client, _socket_trace_id(scope)).run(receive)
+        headers = dict(scope["headers"])
+        handshake = Handshake(client, requester_of(scope.get("client"), headers), trace_id_in(headers))
+        await SyncSocket(self._core.sync, wire, handshake).run(receive)
 
 
 def _socket_client(scope: Scope) -> ClientVersion | None:
@@ -194,11 +196,6 @@ def _socket_client(scope: Scope) -> ClientVersion | None:
         return parse_client_header(header.decode("latin-1"))
     version = matched.group(1)
     return NOBODY if version is None else parse_path_version(version)
-
-
-def _socket_trace_id(scope: Scope) -> str:
-    header = dict(scope["headers"]).get(b"traceparent")
-    return "" if header is None else trace_id_of(header)
 
 
 async def _refuse_socket(send: Send, status: int, body: bytes) -> None:

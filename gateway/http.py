@@ -14,7 +14,8 @@ from typing import Any
 from gateway.client_version import NOBODY, ClientVersion, parse_client_header
 from gateway.traceparent import trace_id_of
 from log import errors
-from log.limits import HTTP_FUNCTION_BODY_BYTES_MAX
+from log.identity import Requester
+from log.limits import HTTP_FUNCTION_BODY_BYTES_MAX, USER_AGENT_CHARACTERS_MAX
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -33,13 +34,14 @@ _MAX_AGE = (b"access-control-max-age", b"86400")
 class HttpRequest:
     """One request, its headers decoded once. Header names are lower case, as ASGI promises."""
 
-    __slots__ = ("headers", "method", "path", "query_string")
+    __slots__ = ("_peer", "headers", "method", "path", "query_string")
 
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query_string: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._peer = scope.get("client")
 
     def header(self, name: bytes) -> str | None:
         value = self.headers.get(name)
@@ -57,8 +59,26 @@ class HttpRequest:
 
     @property
     def trace_id(self) -> str:
-        header = self.headers.get(b"traceparent")
-        return "" if header is None else trace_id_of(header)
+        return trace_id_in(self.headers)
+
+    @property
+    def requester(self) -> Requester:
+        return requester_of(self._peer, self.headers)
+
+
+def trace_id_in(headers: Mapping[bytes, bytes]) -> str:
+    header = headers.get(b"traceparent")
+    return "" if header is None else trace_id_of(header)
+
+
+def requester_of(peer: tuple[str, int] | None, headers: Mapping[bytes, bytes]) -> Requester:
+    """`peer` is the client of a connection, or who a trusted proxy says it is: the server has put that in its
+    place (gateway/server.py)."""
+    user_agent = headers.get(b"user-agent")
+    return Requester(
+        peer[0] if peer is not None else None,
+        user_agent.decode("latin-1")[:USER_AGENT_CHARACTERS_MAX] if user_agent is not None else None,
+    )
 
 
 async def read_body(receive: Receive, bytes_max: int = HTTP_FUNCTION_BODY_BYTES_MAX) -> bytes:

@@ -28,7 +28,7 @@ from gateway.query_runner import QueryRunner
 from gateway.sync_session import SyncSession
 from log import errors
 from log.errors import BackendError
-from log.identity import UNKNOWN, Identity
+from log.identity import UNKNOWN, Identity, Requester
 from log.limits import CLIENT_SILENCE_SECONDS_MAX, PING_SECONDS, SOCKET_MUTATION_SECONDS_MAX
 from log.secrets import AdminKey
 
@@ -64,6 +64,15 @@ class Checkers:
 
     tokens: Authenticator
     admin_keys: AdminKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What a socket's opening request shows; it counts for every call."""
+
+    client: ClientVersion
+    requester: Requester
+    trace_id: str = ""
 
 
 class SyncContext:
@@ -132,12 +141,11 @@ def _not_permitted(udf_type: str) -> FunctionOutcome:
 class SyncSocket:
     """One connected client. `run` returns when it is gone."""
 
-    __slots__ = ("__weakref__", "_client", "_context", "_drained", "_events", "_feeding", "_last_sent",
-                 "_outbox", "_session", "_trace_id", "_wire", "admin_key")  # fmt: skip
+    __slots__ = ("__weakref__", "_context", "_drained", "_events", "_feeding", "_handshake", "_last_sent",
+                 "_outbox", "_session", "_wire", "admin_key")  # fmt: skip
 
-    def __init__(self, context: SyncContext, wire: Wire, client: ClientVersion, trace_id: str = "") -> None:
-        self._context, self._wire, self._client = context, wire, client
-        self._trace_id = trace_id  # of the handshake, and so of every call
+    def __init__(self, context: SyncContext, wire: Wire, handshake: Handshake) -> None:
+        self._context, self._wire, self._handshake = context, wire, handshake
         self._session = SyncSession(context.settings.redact_errors)
         self._events: deque[ev.Event] = deque()
         self._feeding = False
@@ -268,11 +276,11 @@ class SyncSocket:
             case ev.ComputeTransition():
                 self._context.runner.evaluate(
                     effect,
-                    self._client.header,
+                    self._handshake.client.header,
                     self,
                     lambda ts, results: self._feed(ev.TransitionComputed(ts, results)),
                     lambda error: self._feed(ev.ComputationFailed(error)),
-                    self._trace_id,
+                    self._handshake.trace_id,
                 )
             case ev.ReleaseResults(results):
                 self._context.runner.release(results, self)
@@ -288,10 +296,11 @@ class SyncSocket:
             component=message.component,
             request_id=effect.log_request_id,
             caller="SyncWorker",
-            client_version=self._client.header,
+            client_version=self._handshake.client.header,
             session_id=effect.session_id if message.is_mutation else None,
             session_request=message.request_id if message.is_mutation and effect.session_id else None,
-            trace_id=self._trace_id,
+            trace_id=self._handshake.trace_id,
+            requester=self._handshake.requester,
         )
         run = backend.run_mutation if message.is_mutation else backend.run_action
         answer: FunctionOutcome | BackendError
@@ -340,7 +349,7 @@ class SyncSocket:
         message = frames.transition(
             effect.start, effect.end, effect.modifications, effect.client_clock_skew_ms, time.time_ns()
         )
-        for chunk in frames.chunks(message) if self._client.takes_chunks else (message,):
+        for chunk in frames.chunks(message) if self._handshake.client.takes_chunks else (message,):
             self._write(chunk)
 
     def _write(self, data: bytes) -> None:

@@ -6,6 +6,7 @@ Tokens and keys never travel here: the gateway checks them and keeps only what t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,15 @@ class Identity:
         return self.kind != "reader"
 
 
+class Requester(NamedTuple):
+    """Who sent the request at the root of a call tree, as far as that shows; None where no client asked.
+    Personal data: it is kept in a record only if the function asked for it."""
+
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+NO_REQUESTER = Requester()
 UNKNOWN = Identity()
 ADMIN = Identity("admin")
 READER = Identity("reader")

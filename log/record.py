@@ -130,6 +130,7 @@ class CallTrace(NamedTuple):
     may_call_internal: bool = False  # an action called
     parent_job_id: str = ""  # the scheduled action whose call this was
     audit_lines: tuple[bytes, ...] = ()  # JSON objects that `log.audit` made, as durable as the writes
+    requester: tuple[str | None, ...] = ()  # (ip, user agent), if the function asked; else not kept
 
 
 class CommitBody(NamedTuple):

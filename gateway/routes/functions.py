@@ -133,6 +133,7 @@ def _function_call(asked: HttpRequest, called: HttpCall, identity: Identity) -> 
         request_id=asked.request_id,
         client_version=asked.client.header,
         trace_id=asked.trace_id,
+        requester=asked.requester,
     )
 
 

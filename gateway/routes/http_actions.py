@@ -128,6 +128,7 @@ class HttpActionRoutes:
             identity_error=identity_error,
             request_id=request.request_id,
             trace_id=request.trace_id,
+            requester=request.requester,
         )
 
     async def _identify(self, request: HttpRequest) -> tuple[Identity, tuple[str, str] | None]:

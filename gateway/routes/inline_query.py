@@ -38,6 +38,7 @@ def inline_query_routes(core: GatewayCore) -> Blueprint:
             caller="Tester",
             client_version=asked.client.header,
             trace_id=asked.trace_id,
+            requester=asked.requester,
         )
         outcome = await core.backend.run_inline(call, source, component_id)
         core.function_log.add(call, outcome, outcome.udf_type, time.time())

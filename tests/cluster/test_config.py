@@ -67,6 +67,7 @@ def test_without_variables_a_server_is_local_and_uses_every_core() -> None:
         ("INSTANCE_SECRET", "00" * 32, "instance_secret", "00" * 32),
         ("CONVEX_CLOUD_ORIGIN", "https://api.example", "cloud_origin", "https://api.example"),
         ("CONVEX_SITE_ORIGIN", "https://site.example", "site_origin", "https://site.example"),
+        ("TIDELOG_TRUSTED_PROXIES", "::1, 10.0.0.0/8", "trusted_proxies", "::1, 10.0.0.0/8"),
         ("REDACT_LOGS_TO_CLIENT", "true", "redact_errors", True),
     ],
 )

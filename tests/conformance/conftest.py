@@ -20,6 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     needs_npm()
     running = RunningServer(tmp_path_factory.mktemp("server"))
     running.sink_file = running.folder / "executions.jsonl"
+    running.trusted_proxies = "127.0.0.1"
     running.start()
     yield running
     node_pids = running.ask("slow-executor", "status")["node_pids"]

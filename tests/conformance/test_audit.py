@@ -48,7 +48,7 @@ def test_what_succeeded_is_audited_once_and_in_order(server: RunningServer) -> N
     assert sent["body"] == {
         "action": "sent",
         "name": "audited",
-        "source": {"ip": None, "userAgent": None},
+        "source": {"ip": "127.0.0.1", "userAgent": None},
         "who": [None, sent["function"]["requestId"]],
         "at": values_of(seen, "now")[0],
     }

@@ -134,3 +134,13 @@ def test_a_large_upload_streams_through_the_proxy(proxy: Proxy) -> None:
     body = os.urandom(3 << 20)
     answer = httpx.post(f"{proxy.url}/echo", content=body, verify=trusting(proxy), timeout=60)
     assert answer.content == body
+
+
+def test_functions_are_told_the_address_of_the_client_and_not_of_the_proxy(proxy: Proxy) -> None:
+    elsewhere = httpx.HTTPTransport(verify=trusting(proxy), local_address="127.0.0.2")
+    headers = {"user-agent": "a browser", "x-forwarded-for": "203.0.113.7"}
+    with httpx.Client(transport=elsewhere, timeout=30) as client:
+        asked = {"path": "tools:requester", "args": {}}
+        answer = client.post(f"{proxy.url}/api/action", json=asked, headers=headers).json()
+    expected = {"ip": "127.0.0.2", "userAgent": "a browser"}
+    assert answer["value"] == [expected, expected], "what the client says of its address is not believed"

@@ -14,7 +14,7 @@ from functions.call_checks import Invocation
 from functions.path import parse_function_path
 from gateway.backend import FunctionCall, FunctionOutcome
 from log.blob_store import LocalBlobStore
-from log.identity import UNKNOWN, Identity
+from log.identity import NO_REQUESTER, UNKNOWN, Identity, Requester
 from log.read_set import ReadSet
 
 from .recorded import SHOP, RecordedServer
@@ -52,10 +52,18 @@ class ActionServer(RecordedServer):
         return self
 
     async def act(
-        self, name: str, args: dict[str, Any] | None = None, identity: Identity = UNKNOWN
+        self,
+        name: str,
+        args: dict[str, Any] | None = None,
+        identity: Identity = UNKNOWN,
+        requester: Requester = NO_REQUESTER,
     ) -> FunctionOutcome:
         call = FunctionCall(
-            f"shop.js:{name}", orjson.dumps([args or {}]), identity, request_id="0123456789abcdef"
+            f"shop.js:{name}",
+            orjson.dumps([args or {}]),
+            identity,
+            request_id="0123456789abcdef",
+            requester=requester,
         )
         return await self._runtime.backend.run_action(call)
 

@@ -22,7 +22,7 @@ from cluster.config import Settings
 from cluster.data_folder import Credentials, DataFolder
 from cluster.local_runtime import LocalRuntime
 from gateway.backend import FunctionCall, FunctionOutcome
-from log.identity import ADMIN, UNKNOWN, Identity
+from log.identity import ADMIN, NO_REQUESTER, UNKNOWN, Identity, Requester
 from log.record import CHAIN_START_CRC, CommitBody, DocumentWrite, RecordKind, make_record
 
 from .deployment import module, push_body, schema_module, table
@@ -263,6 +263,7 @@ class RecordedServer:
         identity: Identity = UNKNOWN,
         request_id: str = "",
         session: tuple[str, int] | None = None,
+        requester: Requester = NO_REQUESTER,
     ) -> FunctionOutcome:
         path, text = f"shop.js:{name}", orjson.dumps([args])
         session_id, session_request = session if session is not None else (None, None)
@@ -273,6 +274,7 @@ class RecordedServer:
             request_id=request_id,
             session_id=session_id,
             session_request=session_request,
+            requester=requester,
         )
         return await self._runtime.backend.run_mutation(call)
 

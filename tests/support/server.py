@@ -66,11 +66,16 @@ class RunningServer:
         self.output = folder / "server.out"
         self.work_folder: Path | None = None  # where it is started; None: here
         self.sink_file: Path | None = None  # where its executions go; None: nowhere
+        self.trusted_proxies = ""  # whose word about a client's address is taken
         self.options = ["--data", str(self.data.path)]
         self.options += ["--port", str(self.port), "--site-port", str(self.site_port)]
 
     def start(self) -> None:
-        environment = {**os.environ, "TIDELOG_EXECUTORS": "2"}
+        environment = {
+            **os.environ,
+            "TIDELOG_EXECUTORS": "2",
+            "TIDELOG_TRUSTED_PROXIES": self.trusted_proxies,
+        }
         if self.sink_file is not None:
             environment["TIDELOG_SINK_FILE"] = str(self.sink_file)
         with self.output.open("w") as output:

@@ -75,3 +75,12 @@ export const acts = action({
     );
   },
 });
+
+/** Who sent the request. */
+export const requester = mutation({
+  args: {},
+  handler: async (ctx) => {
+    const { ip, userAgent } = await ctx.meta.getRequestMetadata();
+    return { ip, userAgent };
+  },
+});

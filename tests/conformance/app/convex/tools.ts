@@ -105,3 +105,12 @@ export const counted = action({
   args: { name: v.string() },
   handler: async (ctx, { name }): Promise<number> => ctx.runMutation(api.messages.increment, { name }),
 });
+
+/** Who sent the request, as Node and what it calls are told. */
+export const requester = action({
+  args: {},
+  handler: async (ctx): Promise<unknown[]> => {
+    const { ip, userAgent } = await ctx.meta.getRequestMetadata();
+    return [{ ip, userAgent }, await ctx.runMutation(api.audits.requester, {})];
+  },
+});
