@@ -39,7 +39,7 @@ from log.invariant import invariant
 from log.limits import VIEW_KEY_BYTES_MAX
 from log.record import DocumentWrite
 
-VIEW_FORMAT = 2
+VIEW_FORMAT = 3
 _CLEAN_STOP = "clean"
 _PRUNE_ENTRIES_MAX = 2_000
 _REMOVE_ENTRIES_MAX = 1_000

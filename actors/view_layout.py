@@ -9,7 +9,8 @@ LMDB keys end at 511 bytes. A longer index key is *stored* as a prefix and a has
 full key; entries that share the prefix are then not in key order among themselves, so a reader collects
 such a group, orders it by full keys and only then bounds and limits it (`is_grouped`).
 
-A row that needs more than a page keeps a reference in the place of its document (actors/view_pieces.py).
+A row that needs more than a page keeps a reference in the place of its content, which is its full key, if
+it carries one, and its document (actors/view_pieces.py).
 """
 
 from __future__ import annotations
@@ -23,19 +24,17 @@ from log.invariant import invariant
 from log.limits import VIEW_KEY_BYTES_MAX
 
 INDEX_ID_BYTES = 16
-_KEY_LENGTH = struct.Struct(">H")
 _TS = struct.Struct(">Q")
-_ROW = struct.Struct(">QIH")  # revision ts, size, length of the full key (0: the stored key is full)
-_IN_PIECES = 0x8000  # in that length: the document is a reference
+_ROW = struct.Struct(">QII")  # revision ts, size, length of the full key (0: the stored key is full)
+_IN_PIECES = 0x8000_0000  # in that length: a reference stands for the content
 _REFERENCE = struct.Struct(">QI")
-_KEY_LENGTH_PLACE = _ROW.size - _KEY_LENGTH.size
 HASH_BYTES = 16
 _STORED_KEY_BYTES_MAX = VIEW_KEY_BYTES_MAX - INDEX_ID_BYTES - _TS.size
 KEY_PREFIX_BYTES = _STORED_KEY_BYTES_MAX - HASH_BYTES
 _ABSENT, _PRESENT = b"\x00", b"\x01"
 
 Reference = tuple[int, int]
-"""Where the pieces of a document are, and how many bytes they are together."""
+"""Where the pieces of a content are, and how many bytes they are together."""
 PieceReader = Callable[[int, int], bytes]
 
 invariant(KEY_PREFIX_BYTES > 400, "ordinary keys are stored whole", prefix=KEY_PREFIX_BYTES)
@@ -55,7 +54,6 @@ def is_grouped(stored: bytes) -> bool:
 def pack_row(key: bytes, revision_ts: int, size_bytes: int, document: bytes) -> bytes:
     if len(key) <= _STORED_KEY_BYTES_MAX:
         return _ROW.pack(revision_ts, size_bytes, 0) + document
-    invariant(len(key) < _IN_PIECES, "the length of a key leaves room for a mark", length=len(key))
     return _ROW.pack(revision_ts, size_bytes, len(key)) + key + document
 
 
@@ -63,32 +61,30 @@ def unpack_row(stored: bytes, value: bytes, read_pieces: PieceReader) -> Row:
     revision_ts, size_bytes, key_bytes = _ROW.unpack_from(value)
     if not key_bytes:
         return Row(stored, revision_ts, size_bytes, value[_ROW.size :])
-    end = _ROW.size + (key_bytes & ~_IN_PIECES)
-    key, document = value[_ROW.size : end] or stored, value[end:]
+    content = value[_ROW.size :]
     if key_bytes & _IN_PIECES:
-        document = read_pieces(*_REFERENCE.unpack(document))
-    return Row(key, revision_ts, size_bytes, document)
+        content, key_bytes = read_pieces(*_REFERENCE.unpack(content)), key_bytes & ~_IN_PIECES
+    return Row(content[:key_bytes] or stored, revision_ts, size_bytes, content[key_bytes:])
 
 
-def document_of(row: bytes) -> bytes:
+def content_of(row: bytes) -> bytes:
     """Of a packed row that holds it."""
-    (key_bytes,) = _KEY_LENGTH.unpack_from(row, _KEY_LENGTH_PLACE)
-    return row[_ROW.size + key_bytes :]
+    invariant(reference_of(row) is None, "what is in pieces is put there once")
+    return row[_ROW.size :]
 
 
 def refer(row: bytes, reference: Reference) -> bytes:
-    """The row with a reference in the place of its document."""
+    """The row with a reference in the place of its content."""
     revision_ts, size_bytes, key_bytes = _ROW.unpack_from(row)
-    key = row[_ROW.size : _ROW.size + key_bytes]
-    return _ROW.pack(revision_ts, size_bytes, key_bytes | _IN_PIECES) + key + _REFERENCE.pack(*reference)
+    return _ROW.pack(revision_ts, size_bytes, key_bytes | _IN_PIECES) + _REFERENCE.pack(*reference)
 
 
 def reference_of(row: bytes) -> Reference | None:
-    """None: the row holds its document."""
-    (key_bytes,) = _KEY_LENGTH.unpack_from(row, _KEY_LENGTH_PLACE)
+    """None: the row holds its content."""
+    _revision_ts, _size_bytes, key_bytes = _ROW.unpack_from(row)
     if not key_bytes & _IN_PIECES:
         return None
-    owner, length = _REFERENCE.unpack_from(row, _ROW.size + (key_bytes & ~_IN_PIECES))
+    owner, length = _REFERENCE.unpack_from(row, _ROW.size)
     return owner, length
 
 

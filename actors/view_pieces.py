@@ -1,4 +1,4 @@
-"""Documents that need more than a page of the view, in pieces of a page.
+"""Rows that need more than a page of the view, in pieces of a page.
 
 LMDB keeps a larger value in pages that lie side by side. Where small rows come and go all the time the free
 pages lie scattered, so each such value would be put behind the file's end, and the file would grow with every
@@ -13,11 +13,12 @@ from __future__ import annotations
 import struct
 
 from actors.view_environment import OpenedView, ViewTransaction
-from actors.view_layout import Reference, document_of, pack_undo, refer, reference_of, row_in_undo
+from actors.view_layout import Reference, content_of, pack_undo, refer, reference_of, row_in_undo
 from log.invariant import invariant
 from log.limits import VIEW_VALUE_BYTES_MAX
 
 _KEY = struct.Struct(">QI")
+_ROW_BYTES_MAX = VIEW_VALUE_BYTES_MAX - 1  # an undo entry has one byte more
 
 
 class Pieces:
@@ -31,19 +32,19 @@ class Pieces:
     def read(self, owner: int, length: int) -> bytes:
         get, table = self._transaction.get, self._opened.pieces
         count = -(-length // VIEW_VALUE_BYTES_MAX)
-        document = b"".join(get(_KEY.pack(owner, number), b"", db=table) for number in range(count))
-        invariant(len(document) == length, "a row has all pieces of its document", owner=owner, length=length)
-        return document
+        content = b"".join(get(_KEY.pack(owner, number), b"", db=table) for number in range(count))
+        invariant(len(content) == length, "a row has all pieces of its content", owner=owner, length=length)
+        return content
 
     @property
     def is_empty(self) -> bool:
         return bool(self._transaction.stat(self._opened.pieces)["entries"] == 0)
 
     def fitted_row(self, row: bytes) -> bytes:
-        """A packed row as `current` keeps it: itself, or with its document put into pieces."""
-        if len(row) <= VIEW_VALUE_BYTES_MAX:
+        """A packed row as `current` keeps it: itself, or with its content put into pieces."""
+        if len(row) <= _ROW_BYTES_MAX:
             return row
-        return refer(row, self._put(document_of(row)))
+        return refer(row, self._put(content_of(row)))
 
     def fitted_undo(self, value: bytes) -> bytes:
         """The same of a packed undo entry."""
@@ -58,12 +59,12 @@ class Pieces:
     def drop_of_undo(self, value: bytes) -> int:
         return self.drop_of_row(row_in_undo(value))
 
-    def _put(self, document: bytes) -> Reference:
+    def _put(self, content: bytes) -> Reference:
         owner = self._free_owner()
-        for number, start in enumerate(range(0, len(document), VIEW_VALUE_BYTES_MAX)):
-            piece = document[start : start + VIEW_VALUE_BYTES_MAX]
+        for number, start in enumerate(range(0, len(content), VIEW_VALUE_BYTES_MAX)):
+            piece = content[start : start + VIEW_VALUE_BYTES_MAX]
             self._transaction.put(_KEY.pack(owner, number), piece, db=self._opened.pieces, append=True)
-        return owner, len(document)
+        return owner, len(content)
 
     def _drop(self, reference: Reference) -> int:
         owner, length = reference

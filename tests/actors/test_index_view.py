@@ -21,6 +21,8 @@ CATALOG_TABLET = b"catalog---------"
 CATALOG = frozenset({CATALOG_TABLET})
 INDEXES = (b"index-one-------", b"index-two-------")
 # Long keys that share a prefix beyond what a stored key keeps, around every boundary of the layout.
+# Those of a page and more are kept with the document, wherever that is.
+LONG_KEYS_BYTES = (limits.VIEW_VALUE_BYTES_MAX - 30, limits.VIEW_VALUE_BYTES_MAX, 9_000, 0x8001, 0x10001)
 _PREFIX = b"\x10" + b"p" * (view_layout.KEY_PREFIX_BYTES - 1)
 KEYS = (
     b"\x10a",
@@ -34,15 +36,16 @@ KEYS = (
     _PREFIX + b"a" * 17,
     _PREFIX + b"b" * 40,
     _PREFIX + b"b" * 39 + b"c",
+    *(_PREFIX + b"c" * (length - len(_PREFIX)) for length in LONG_KEYS_BYTES),
     b"\x10q",
     b"\x10r",
     b"\x10s",
 )
 
-# Documents of no piece, of one, and of several, around every boundary. (A row begins with 14 bytes.)
+# Documents of no piece, of one, and of several, around every boundary. (A row begins with 16 bytes.)
 PADDINGS = (
     *(0, 0, 0, 0),
-    *range(limits.VIEW_VALUE_BYTES_MAX - 26, limits.VIEW_VALUE_BYTES_MAX - 6),
+    *range(limits.VIEW_VALUE_BYTES_MAX - 32, limits.VIEW_VALUE_BYTES_MAX - 6),
     *range(2 * limits.VIEW_VALUE_BYTES_MAX - 12, 2 * limits.VIEW_VALUE_BYTES_MAX - 6),
     20_000,
 )
@@ -177,6 +180,7 @@ def owners(view: IndexView) -> tuple[list[int], set[int]]:
         current = [value for _, value in transaction.cursor(db=opened.current)]
         undone = [view_layout.row_in_undo(value) for _, value in transaction.cursor(db=opened.undo)]
         for row in (*current, *undone):
+            assert row is None or len(row) < limits.VIEW_VALUE_BYTES_MAX, "a row, also in undo, fits a page"
             reference = view_layout.reference_of(row) if row is not None else None
             named += [reference[0]] if reference is not None else []
         held = {int.from_bytes(key[:8], "big") for key, _ in transaction.cursor(db=opened.pieces)}
