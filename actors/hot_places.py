@@ -5,23 +5,24 @@ lost. The first such place it reads ends the run: it could only lose. What it th
 and what those who met it before met as well, so that one turn is enough.
 
 A call that names such a place in its arguments (the id of its document, the value it looks for) needs no run
-to learn that it will read there: it queues at once. A wrong guess costs it the wait and nothing else.
+to learn that it will read there: it queues at once. A guess may be wrong, and then has kept others waiting.
 
-Forgotten: a place whose turn nobody else wanted again and again, and the places not met for longest.
+Forgotten: a place whose turn nobody else wanted, or who took it did not need, again and again; and the places
+not met for longest.
 Pure: knows no clock and waits for nothing.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from log.keys import decode_items
-from log.limits import HOT_FUNCTIONS_MAX, HOT_PLACES_MAX, HOT_USES_UNWANTED_MAX
+from log.limits import HOT_ARGUMENTS_BYTES_MAX, HOT_FUNCTIONS_MAX, HOT_PLACES_MAX, HOT_USES_UNWANTED_MAX
 from log.read_set import Place, ReadSet
 from log.turns import Footprint, overlap
 
@@ -29,10 +30,17 @@ Name = str | float
 """What a key may begin with and an argument may be."""
 
 
+class Guess(NamedTuple):
+    """What a call should ask for before it runs, for the sake of the places its arguments name."""
+
+    footprint: Footprint
+    named: frozenset[Place]
+
+
 @dataclass(slots=True)
 class _Memory:
     companions: set[Place] = field(default_factory=set)  # met by a run that met this place
-    unwanted: int = 0  # turns in a row that nobody else waited for
+    unwanted: int = 0  # turns in a row that nobody else waited for, or that were taken in vain
 
 
 class _PlacesOf:
@@ -51,13 +59,14 @@ class _PlacesOf:
             self._forget(next(iter(self.memories)))
         self._watch()
 
-    def used(self, reads: ReadSet, *, is_wanted: bool) -> None:
+    def used(self, reads: ReadSet, guessed: Iterable[Place], *, is_wanted: bool) -> None:
         """A run had its turn, and somebody else waited for it or not."""
         met = [known for known in self.memories if reads.overlaps(*known)]
+        in_vain = [place for place in guessed if place in self.memories and place not in met]
         self._meet(met)
-        for place in met:
+        for place in (*met, *in_vain):
             memory = self.memories[place]
-            memory.unwanted = 0 if is_wanted else memory.unwanted + 1
+            memory.unwanted = 0 if is_wanted and place not in in_vain else memory.unwanted + 1
             if memory.unwanted >= HOT_USES_UNWANTED_MAX:
                 self._forget(place)
                 self._watch()
@@ -67,11 +76,11 @@ class _PlacesOf:
         companions = (self.memories[each].companions for each in known)
         return Footprint(frozenset([place, *known]).union(*companions))
 
-    def guessed(self, names: Iterable[Name]) -> Footprint | None:
-        places = [place for name in names for place in self.named.get(name, ())]
-        if not places:
+    def guessed(self, names: Iterable[Name]) -> Guess | None:
+        named = frozenset(place for name in names for place in self.named.get(name, ()))
+        if not named:
             return None
-        return Footprint(frozenset(places).union(*(self.memories[place].companions for place in places)))
+        return Guess(Footprint(named.union(*(self.memories[place].companions for place in named))), named)
 
     def _meet(self, places: list[Place]) -> None:
         """One call met these together."""
@@ -102,15 +111,18 @@ def _name_of(place: Place) -> Name | None:
     return first if isinstance(first, str | float) else None
 
 
-def _names_in(tree: Any) -> Iterator[Name]:
-    """The texts and numbers of a JSON tree; a boolean is neither."""
-    if isinstance(tree, dict):
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for item in tree:
-            yield from _names_in(item)
-    elif type(tree) in (str, float, int):
-        yield tree
+def _names_in(tree: Any) -> set[Name]:
+    """The texts and numbers of a JSON tree, however deep; a boolean is neither."""
+    names, left = set[Name](), [tree]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+        elif type(item) in (str, float, int):
+            names.add(item)
+    return names
 
 
 class HotPlaces:
@@ -136,15 +148,16 @@ class HotPlaces:
         places = self._by_function.get(function)
         return places.expected(place) if places is not None else Footprint(frozenset([place]))
 
-    def guessed(self, function: str, arguments: bytes) -> Footprint | None:
-        """What a call with these arguments (JSON) should ask for before it runs, None = nothing is known."""
+    def guessed(self, function: str, arguments: bytes) -> Guess | None:
+        """What a call with these arguments (JSON) should ask for before it runs, None = nothing is known.
+        Long ones are not looked through: nobody has checked them yet."""
         places = self._by_function.get(function)
-        if places is None or not places.named or not arguments:
+        if places is None or not places.named or not 0 < len(arguments) <= HOT_ARGUMENTS_BYTES_MAX:
             return None
-        return places.guessed(set(_names_in(orjson.loads(arguments))))
+        return places.guessed(_names_in(orjson.loads(arguments)))
 
-    def used(self, function: str, reads: ReadSet, *, is_wanted: bool) -> None:
-        """A run of the function had its turn, and somebody else waited for it or not."""
+    def used(self, function: str, reads: ReadSet, guess: Guess | None, *, is_wanted: bool) -> None:
+        """A run of the function had its turn, perhaps for a guess, and somebody else waited for it or not."""
         places = self._by_function.get(function)
         if places is not None:
-            places.used(reads, is_wanted=is_wanted)
+            places.used(reads, guess.named if guess is not None else (), is_wanted=is_wanted)

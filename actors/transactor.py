@@ -114,7 +114,8 @@ class Transactor:
         commit, or of what was read if it had nothing to commit. `source` is who writes, as later losers are
         told; `arguments` (JSON) may tell what it will read."""
         loss = Loss(ReadSet())
-        footprint = self._hot.guessed(source, arguments)
+        guess = self._hot.guessed(source, arguments)
+        footprint = guess.footprint if guess is not None else None
         for attempt_number in range(attempts_max):
             pending = PendingCall(call_id, work)
             if footprint is None:
@@ -129,7 +130,7 @@ class Transactor:
             ended: Accepted[T] | Loss = await pending.ended
             if not isinstance(ended, Loss):
                 if footprint is not None:
-                    self._hot.used(source, ended.reads, is_wanted=ended.is_wanted)
+                    self._hot.used(source, ended.reads, guess, is_wanted=ended.is_wanted)
                 return ended.result, ended.ts
             self.conflicts_met += 1
             loss = ended

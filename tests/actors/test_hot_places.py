@@ -9,7 +9,7 @@ import pytest
 
 from actors.hot_places import HotPlaces
 from log.keys import Operand, encode_items
-from log.limits import HOT_FUNCTIONS_MAX, HOT_PLACES_MAX, HOT_USES_UNWANTED_MAX
+from log.limits import HOT_ARGUMENTS_BYTES_MAX, HOT_FUNCTIONS_MAX, HOT_PLACES_MAX, HOT_USES_UNWANTED_MAX
 from log.read_set import Place, ReadSet
 
 INDEX = b"index-one-------"
@@ -26,8 +26,8 @@ def place_of(*items: Operand) -> Place:
 
 
 def guessed(hot: HotPlaces, arguments: Any, function: str = "f") -> frozenset[Place] | None:
-    footprint = hot.guessed(function, orjson.dumps(arguments))
-    return footprint.places if footprint is not None else None
+    guess = hot.guessed(function, orjson.dumps(arguments))
+    return guess.footprint.places if guess is not None else None
 
 
 def reads_of(*places: Place) -> ReadSet:
@@ -55,7 +55,7 @@ def test_a_call_asks_for_what_it_met_and_for_what_was_met_together_with_it() -> 
     hot.learn("f", [at(2)], reads_of(at(2)))
     hot.learn("f", [at(9)], reads_of(at(9)))
     assert hot.expected("f", at(1)).places == {at(1)}
-    hot.used("f", reads_of(at(1), at(2), at(5)), is_wanted=True)
+    hot.used("f", reads_of(at(1), at(2), at(5)), None, is_wanted=True)
     assert hot.expected("f", at(1)).places == {at(1), at(2)}
     assert hot.expected("f", at(9)).places == {at(9)}, "one place does not make another one hot"
 
@@ -71,11 +71,11 @@ def test_a_place_whose_turn_nobody_else_wants_any_more_is_forgotten() -> None:
     hot = HotPlaces()
     hot.learn("f", [at(1), at(2)], reads_of(at(1), at(2)))
     for _ in range(HOT_USES_UNWANTED_MAX - 1):
-        hot.used("f", reads_of(at(1)), is_wanted=False)
-    hot.used("f", reads_of(at(1)), is_wanted=True)
+        hot.used("f", reads_of(at(1)), None, is_wanted=False)
+    hot.used("f", reads_of(at(1)), None, is_wanted=True)
     for _ in range(HOT_USES_UNWANTED_MAX):
         assert watched(hot) == [at(1), at(2)]
-        hot.used("f", reads_of(at(1)), is_wanted=False)
+        hot.used("f", reads_of(at(1)), None, is_wanted=False)
     assert watched(hot) == [at(2)]
     assert hot.expected("f", at(2)).places == {at(2)}, "nor is it asked for as a companion"
 
@@ -84,7 +84,7 @@ def test_of_many_places_those_met_last_are_kept() -> None:
     hot = HotPlaces()
     for number in range(HOT_PLACES_MAX + 3):
         hot.learn("f", [at(number)], reads_of(at(number)))
-        hot.used("f", reads_of(at(0)), is_wanted=True)
+        hot.used("f", reads_of(at(0)), None, is_wanted=True)
     kept = watched(hot)
     assert len(kept) == HOT_PLACES_MAX and at(0) in kept and at(1) not in kept
 
@@ -144,5 +144,40 @@ def test_a_forgotten_place_is_not_guessed_any_more() -> None:
     hot.learn("f", [place_of("k1")], reads_of(place_of("k1")))
     for _ in range(HOT_USES_UNWANTED_MAX):
         assert guessed(hot, "k1") == {place_of("k1")}
-        hot.used("f", reads_of(place_of("k1")), is_wanted=False)
+        hot.used("f", reads_of(place_of("k1")), None, is_wanted=False)
     assert guessed(hot, "k1") is None
+
+
+def test_a_guess_that_is_wrong_again_and_again_is_not_made_any_more() -> None:
+    hot = HotPlaces()
+    hot.learn("f", [place_of("k1")], reads_of(place_of("k1")))
+    for _ in range(HOT_USES_UNWANTED_MAX):
+        guess = hot.guessed("f", b'"k1"')
+        assert guess is not None
+        hot.used("f", reads_of(at(5)), guess, is_wanted=True)
+    assert guessed(hot, "k1") is None
+
+
+def test_a_guess_that_is_right_is_kept_and_so_is_what_was_only_asked_for_with_it() -> None:
+    hot = HotPlaces()
+    named, companion = place_of("k1"), place_of("k2")
+    hot.learn("f", [named, companion], reads_of(named, companion))
+    for _ in range(2 * HOT_USES_UNWANTED_MAX):
+        guess = hot.guessed("f", b'"k1"')
+        assert guess is not None and guess.footprint.places == {named, companion}
+        hot.used("f", reads_of(named), guess, is_wanted=True)
+
+
+def test_deep_arguments_are_looked_through_like_others() -> None:
+    """They are refused later, with the text of the specification."""
+    hot = HotPlaces()
+    hot.learn("f", [place_of("k1")], reads_of(place_of("k1")))
+    guess = hot.guessed("f", b"[" * 1_000 + b'"k1"' + b"]" * 1_000)
+    assert guess is not None and guess.named == {place_of("k1")}
+
+
+def test_long_arguments_are_not_looked_through() -> None:
+    hot = HotPlaces()
+    hot.learn("f", [place_of("k1")], reads_of(place_of("k1")))
+    assert guessed(hot, ["k1", "x" * (HOT_ARGUMENTS_BYTES_MAX - len('["k1",""]'))]) == {place_of("k1")}
+    assert guessed(hot, ["k1", "x" * (HOT_ARGUMENTS_BYTES_MAX - len('["k1",""]') + 1)]) is None
