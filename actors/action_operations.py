@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from actors.action_files import FILE_CALLS, ActionFiles, Transactions
-from actors.calls import Ended, RunCall, ToldCall, outcome_fields, wire_call, without_results
+from actors.calls import Ended, RunCall, ToldCall, outcome_fields, told_bytes, wire_call, without_results
 from actors.executor_pool import ExecutorPool
 from actors.fetch import Fetches, HttpTransport
 from actors.http_exchange import EXCHANGE_CALLS, HttpExchange
@@ -32,7 +32,12 @@ from functions.search.vector_search import vector_search
 from functions.system.files import FileAccess
 from functions.transaction import Transaction
 from log.identity import UNKNOWN, Identity
-from log.limits import ACTION_CALLS_TOLD_MAX, ACTION_DEPTH_MAX, ACTION_SECONDS_MAX
+from log.limits import (
+    ACTION_CALLS_TOLD_BYTES_MAX,
+    ACTION_CALLS_TOLD_MAX,
+    ACTION_DEPTH_MAX,
+    ACTION_SECONDS_MAX,
+)
 
 RunAction = Callable[[RunCall, int], Awaitable[Ended]]
 """(call, depth of nesting) -> how it ended."""
@@ -59,6 +64,7 @@ class ActionOperations:
     depth: int
     exchange: HttpExchange | None = None  # of an HTTP action
     calls: list[ToldCall] = field(default_factory=list)
+    _told_bytes: int = 0
     _sleeping: dict[int, asyncio.Event] = field(default_factory=dict)
     _transactions: Transactions = field(init=False)
     _files: ActionFiles = field(init=False)
@@ -107,8 +113,8 @@ class ActionOperations:
             raise errors.call_depth_exceeded()
         call = await self._call("Action", arguments, "runAction")
         ended = await self.services.run_action(call, self.depth + 1)
-        for component, path, fields in ended.calls:
-            self._told(component, path, fields)
+        for told in ended.calls:
+            self._tell_of(told)
         return self._answer(call, outcome_fields(ended, 0.0))
 
     async def _run_elsewhere(self, udf_type: str, call: RunCall) -> bytes | AnswerError:
@@ -148,14 +154,19 @@ class ActionOperations:
         return identity if is_within_app or identity.is_admin else UNKNOWN
 
     def _answer(self, call: RunCall, fields: list[Any]) -> bytes | AnswerError:
-        self._told(call.component, call.path, fields)
+        self._tell_of((call.component, call.path, call.identity_kind, fields))
         value, message, data, *_ = fields
         return AnswerError(message, data) if message is not None else bytes(value)
 
-    def _told(self, component: str, path: str, fields: list[Any]) -> None:
-        """Without the value, which nobody looks for in a log and which may be large."""
-        if len(self.calls) < ACTION_CALLS_TOLD_MAX:
-            self.calls.append((component, path, without_results(fields)))
+    def _tell_of(self, call: ToldCall) -> None:
+        """Without the value, which nobody looks for in a log and which may be large. All of them are told in
+        one message, with the action's outcome, so they are bounded together."""
+        component, path, identity_kind, fields = call
+        size_bytes = told_bytes(fields)
+        fits = self._told_bytes + size_bytes <= ACTION_CALLS_TOLD_BYTES_MAX
+        if fits and len(self.calls) < ACTION_CALLS_TOLD_MAX:
+            self._told_bytes += size_bytes
+            self.calls.append((component, path, identity_kind, without_results(fields)))
 
     async def create_handle(self, arguments: dict[str, Any]) -> bytes:
         handle = await self._transactions.read(lambda transaction: create_handle(transaction, arguments))

@@ -43,8 +43,9 @@ class RunCall:
         return Identity(self.identity_kind, self.identity_attributes)
 
 
-ToldCall = tuple[str, str, list[Any]]
-"""(component, path, outcome fields): a call as it is told to whoever shows the log of functions."""
+ToldCall = tuple[str, str, str, list[Any]]
+"""(component, path, kind of identity, outcome fields): a call as it is told to whoever shows the log of
+functions. It is part of the request of whoever called it."""
 
 UNPLACED_TS = 0
 """Of a mutation that just ran: nobody knows yet where it belongs."""
@@ -106,3 +107,9 @@ def without_results(fields: Sequence[Any]) -> list[Any]:
     _value, *rest = fields
     rest[5], rest[-1] = b"", ()
     return [None, *rest]
+
+
+def told_bytes(fields: Sequence[Any]) -> int:
+    """Of an outcome without its results: the failure, the console and the audit lines."""
+    _value, message, data, log_lines, *rest = fields
+    return len(message or "") + len(data or b"") + len(log_lines) + sum(map(len, rest[-2]))

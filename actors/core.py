@@ -235,9 +235,11 @@ class Core:
         for client, invalidations in hits.items():
             client.push("stream", commits[-1].ts, invalidations)
 
-    def _tell_of_job(self, component: str, path: str, outcome: list[Any], late_seconds: float) -> None:
+    def _tell_of_job(
+        self, component: str, path: str, request_id: str, outcome: list[Any], late_seconds: float
+    ) -> None:
         for client in self._listeners:
-            client.push("ran", component, path, outcome, late_seconds)
+            client.push("ran", component, path, request_id, outcome, late_seconds)
 
     # --- subscriptions ------------------------------------------------------------------------------
 

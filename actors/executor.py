@@ -7,10 +7,10 @@ others to ask runs actions as well (actors/actions.py): it is a slow one (design
 Messages (method: arguments -> answer):
     run: call (a list, see RunCall), ts | None   -> outcome (a list, see `outcome_fields`),
                                                     None = an action, which this executor does not run
-    run_job: job id, call id, may start actions  -> ["ran", component, path, outcome]
+    run_job: job id, call id, may start actions  -> ["ran", component, path, request id, outcome]
                                                     | ["start", call]
                                                     | None = there is nothing to run now
-    run_job_action: job id, call                 -> [component, path, outcome] of what `run_job` began
+    run_job_action: job id, call                 -> [component, path, request id, outcome] of what it began
                                                     | None = it is put back, the deployment is paused
     http_begin, http_read, http_leave: see actors/http_actions.py
     run_inline: call, source, component id       -> an outcome: of the query that this module exports
@@ -189,7 +189,10 @@ class Executor:
         address, ended = await self._reader.searching(lambda: self._run_job(job_id, call_id, may_start))
         if isinstance(ended, RunCall):
             return ["start", wire_call(ended)]
-        return ended and ["ran", *address, outcome_fields(ended, time.perf_counter() - started)]
+        if ended is None:
+            return None
+        outcome = outcome_fields(ended, time.perf_counter() - started)
+        return ["ran", *address, _job_request_id(call_id), outcome]
 
     async def _answer_run_job_action(self, job_id: str, fields: Sequence[Any]) -> Any:
         started, call = time.perf_counter(), RunCall(*fields)
@@ -208,7 +211,8 @@ class Executor:
         await self._system.transact_for_action("_system/end_action", end)
         if ended is None:
             return None
-        return [call.component, call.path, outcome_fields(ended, time.perf_counter() - started)]
+        outcome = outcome_fields(ended, time.perf_counter() - started)
+        return [call.component, call.path, call.request_id, outcome]
 
     def disconnected(self, client: Client) -> None:
         """A running call ends and its answer is dropped; whoever waited for a response has gone."""
@@ -287,7 +291,7 @@ class Executor:
     ) -> tuple[tuple[str, str], Ended | RunCall | None]:
         """A scheduled function, if it is still to be run: its component and path, and what it came to. An
         action has only begun: it is called by whoever asks."""
-        address, request_id = ("", ""), call_id.hex()[:16]
+        address, request_id = ("", ""), _job_request_id(call_id)
 
         def work(attempt: Attempt) -> Done[Ended | RunCall | None]:
             nonlocal address
@@ -311,3 +315,8 @@ class Executor:
             await reader.wait_published(ts)
         snapshot = reader.snapshot(reader.published_ts if ts is None else ts)
         return self._transactor.begin(snapshot, is_read_only=True)
+
+
+def _job_request_id(call_id: bytes) -> str:
+    """No client has named the request."""
+    return call_id.hex()[:16]

@@ -50,8 +50,8 @@ _FIRST_DUE_KEY = encode_item(-(2**63))  # after null, which finished jobs hold
 _DOUBLINGS_MAX = 20
 _STALE_ENTRIES_MAX = 1_024
 
-Ran = Callable[[str, str, list[Any], float], None]
-"""(component, path, outcome fields, seconds it began after its time): what a job came to."""
+Ran = Callable[[str, str, str, list[Any], float], None]
+"""(component, path, request id, outcome fields, seconds it began after its time): what a job came to."""
 
 
 @dataclass(slots=True)
@@ -206,8 +206,8 @@ class Scheduler:
                 self._try_later(job, "it was not to be run")  # by the executor's clock, or it has ended
             else:
                 self.jobs_run += 1
-                component, path, outcome = ran
-                self._ran(component, path, outcome, late_seconds)
+                component, path, request_id, outcome = ran
+                self._ran(component, path, request_id, outcome, late_seconds)
         except (ConnectionLost, BackendError) as failure:
             self._try_later(job, repr(failure))
         except Exception as failure:
@@ -218,8 +218,8 @@ class Scheduler:
             self._changed.set()
 
     async def _ask(self, job_id: str, executor: Peer) -> Any:
-        """(component, path, outcome fields) of what was run. An action that has begun is run by a slow
-        executor."""
+        """(component, path, request id, outcome fields) of what was run. An action that has begun is run by
+        a slow executor."""
         slow = (
             self._slow_executors[self._starts % len(self._slow_executors)] if self._slow_executors else None
         )

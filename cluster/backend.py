@@ -96,31 +96,25 @@ class ClusterBackend:
             self._early_pushes.append((event, arguments))
             return
         if event == "ran":
-            self._tell_of(*arguments)
+            component, path, request_id, fields, late_seconds = arguments
+            self._tell_of(_job_call(component, path, request_id, late_seconds), fields)
         if event == "stream":
             published_ts, hits = arguments
             invalidations = [Invalidation(*hit) for hit in hits]
             self._registered.difference_update(hit.key for hit in invalidations)
             self._advance(published_ts, invalidations)
 
-    def _tell_of(
-        self,
-        component: str,
-        path: str,
-        fields: Sequence[Any],
-        late_seconds: float | None = None,
-        trace_id: str = "",
-    ) -> None:
+    def _tell_of(self, call: FunctionCall, fields: Sequence[Any]) -> None:
         """A function was run that no client had called: a job, or what an action called."""
         if self._job_listener is not None:
-            self._job_listener(_job_call(component, path, late_seconds, trace_id), _outcome(fields))
-            self._tell_of_calls(fields, trace_id)
+            self._job_listener(call, _outcome(fields))
+            self._tell_of_calls(call, fields)
 
-    def _tell_of_calls(self, fields: Sequence[Any], trace_id: str) -> None:
-        """What an action called is in its trace. Executors are not told of traces: the outcome of the action
-        brings the calls to whoever knows."""
-        for component, path, called in fields[-1]:
-            self._tell_of(component, path, called, trace_id=trace_id)
+    def _tell_of_calls(self, by: FunctionCall | HttpActionCall, fields: Sequence[Any]) -> None:
+        """What an action called is part of its request, and in its trace. Executors are not told of traces:
+        the outcome of the action brings the calls to whoever knows."""
+        for component, path, identity_kind, called in fields[-1]:
+            self._tell_of(_call_by_action(by, component, path, identity_kind), called)
 
     def _advance(self, published_ts: int, invalidations: list[Invalidation]) -> None:
         self._published_ts = max(self._published_ts, published_ts)
@@ -166,12 +160,12 @@ class ClusterBackend:
         return outcome
 
     async def run_action(self, call: FunctionCall) -> FunctionOutcome:
-        return await self._run_slowly(wire_call(_run_call("Action", call, None)), call.trace_id)
+        return await self._run_slowly(wire_call(_run_call("Action", call, None)), call)
 
     async def begin_http_action(self, call: HttpActionCall) -> HttpActionRun:
         number = next(self._http_numbers)
         peer, answer = await self._slow_executors.ask_one("http_begin", number, _http_fields(call))
-        return _HttpRun(self, peer, number, answer, call.trace_id)
+        return _HttpRun(self, peer, number, answer, call)
 
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
         outcome = await self._run(None, call, None, None, may_repeat=False)
@@ -240,15 +234,15 @@ class ClusterBackend:
         message = wire_call(_run_call(udf_type, call, journal))
         fields = await self._executors.ask("run", message, ts, may_repeat=may_repeat)
         if fields is None:  # an action, as it turned out
-            return await self._run_slowly(message, call.trace_id)
+            return await self._run_slowly(message, call)
         return _outcome(fields)
 
-    async def _run_slowly(self, message: tuple[Any, ...], trace_id: str) -> FunctionOutcome:
+    async def _run_slowly(self, message: tuple[Any, ...], call: FunctionCall) -> FunctionOutcome:
         fields = await self._slow_executors.ask("run", message, None, may_repeat=False)
-        return self._ended_slowly(fields, trace_id)
+        return self._ended_slowly(fields, call)
 
-    def _ended_slowly(self, fields: Sequence[Any], trace_id: str) -> FunctionOutcome:
-        self._tell_of_calls(fields, trace_id)
+    def _ended_slowly(self, fields: Sequence[Any], call: FunctionCall | HttpActionCall) -> FunctionOutcome:
+        self._tell_of_calls(call, fields)
         outcome = _outcome(fields)
         self._published_ts = max(self._published_ts, outcome.ts)
         return outcome
@@ -275,10 +269,10 @@ class _HttpRun:
         peer: Peer,
         number: int,
         answer: asyncio.Task[Sequence[Any]],
-        trace_id: str,
+        call: HttpActionCall,
     ) -> None:
         self._backend, self._peer, self._number = backend, peer, number
-        self._answer, self._trace_id = answer, trace_id
+        self._answer, self._call = answer, call
 
     async def answer(self) -> HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None]:
         match await self._answer:
@@ -312,7 +306,7 @@ class _HttpRun:
         self._peer.send("http_leave", self._number)
 
     def _ended(self, fields: Sequence[Any]) -> FunctionOutcome:
-        return self._backend._ended_slowly(fields, self._trace_id)
+        return self._backend._ended_slowly(fields, self._call)
 
 
 async def _ask_to_prepare(peer: Peer, body: bytes) -> None:
@@ -370,16 +364,30 @@ def _run_call(udf_type: str | None, call: FunctionCall, journal: str | None) -> 
     )
 
 
-def _job_call(component: str, path: str, late_seconds: float | None, trace_id: str) -> FunctionCall:
-    """A scheduled job, or what an action called, as a call; no client called it."""
+def _job_call(component: str, path: str, request_id: str, late_seconds: float) -> FunctionCall:
+    """A scheduled job as a call; no client called it."""
     return FunctionCall(
         path=path,
         args=b"[]",
         identity=Identity("system"),
         component=component,
+        request_id=request_id,
         caller="Scheduler",
         late_seconds=late_seconds,
-        trace_id=trace_id,
+    )
+
+
+def _call_by_action(
+    by: FunctionCall | HttpActionCall, component: str, path: str, identity_kind: str
+) -> FunctionCall:
+    return FunctionCall(
+        path=path,
+        args=b"[]",
+        identity=Identity(identity_kind),
+        component=component,
+        request_id=by.request_id,
+        caller="Action",
+        trace_id=by.trace_id,
     )
 
 

@@ -28,7 +28,7 @@ class FunctionCall:
     identity: Identity
     component: str = ""  # component path, "" = the app
     request_id: str = ""  # 16 hex digits, for error texts and logs
-    caller: str = "HttpApi"  # "SyncWorker" | "HttpApi" | "Tester" | "Scheduler"
+    caller: str = "HttpApi"  # "SyncWorker" | "HttpApi" | "Tester" | "Scheduler" | "Action"
     client_version: str = ""  # "npm-1.48.0"
     session_id: str | None = None  # with session_request: exactly once over reconnects (spec 01 1.8)
     session_request: int | None = None

@@ -329,7 +329,7 @@ def test_a_lost_action_is_told_by_its_path(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
         (row,) = await server.system_rows("_scheduled_jobs")
         asked_again = await server._runtime.executor._answer_run_job(row["_id"], bytes(16), may_start=True)
-        kind, component, path, (_value, message, *_rest) = asked_again
+        kind, component, path, _request_id, (_value, message, *_rest) = asked_again
         assert (kind, component, path) == ("ran", "", "shop.js:long")
         assert message == "Transient error while executing action"
 

@@ -47,7 +47,9 @@ class Queue:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    def _tell(self, component: str, path: str, outcome: list[Any], late_seconds: float) -> None:
+    def _tell(
+        self, component: str, path: str, request_id: str, outcome: list[Any], late_seconds: float
+    ) -> None:
         self.told.append(path)
         self.late_seconds.append(late_seconds)
 
@@ -88,7 +90,7 @@ class Queue:
                 raise self.refusals.pop()
             ended = {"type": scheduled_jobs.SUCCESS}
             self.transact(lambda transaction: scheduled_jobs.end_job(transaction, job_id, ended))
-            return ["ran", "", "m.js:f", []]
+            return ["ran", "", "m.js:f", "r1", []]
         finally:
             self.running -= 1
 
@@ -145,7 +147,7 @@ def test_a_scheduler_that_starts_on_a_paused_deployment_waits_too() -> None:
         queue.set_user_state("paused")
         queue.add(in_ms=0)
         newest = queue.database.begin(is_read_only=True)
-        successor = Scheduler(queue.now_ns, lambda component, path, outcome, late_seconds: None)
+        successor = Scheduler(queue.now_ns, lambda *told: None)
         successor.start(newest.snapshot, newest.catalog)
         successor.set_executors([queue])
         running = asyncio.create_task(successor.run())
@@ -198,7 +200,7 @@ def test_a_cancelled_job_is_not_run() -> None:
 def test_what_was_in_the_queue_before_the_start_is_taken_up() -> None:
     async def scene(queue: Queue) -> None:
         known = {queue.add(in_ms=0) for _ in range(5)}
-        successor = Scheduler(queue.now_ns, lambda component, path, outcome, late: None)
+        successor = Scheduler(queue.now_ns, lambda *told: None)
         snapshot = queue.database.begin(is_read_only=True).snapshot
         successor.start(snapshot, queue.database.catalog)
         queue.scheduler = successor
@@ -269,7 +271,7 @@ def test_what_becomes_due_again_while_its_answer_is_on_the_way_is_run_again_but_
             again[0] -= 1
             await asyncio.sleep(0.01)
             queue.running -= 1
-            return ["ran", "", "m.js:f", []]
+            return ["ran", "", "m.js:f", "r1", []]
 
         queue.call = call  # type: ignore[method-assign]
         queue.scheduler.set_executors([queue])
@@ -294,7 +296,7 @@ def test_a_defect_ends_whoever_runs_the_scheduler() -> None:
 
 
 def test_jobs_that_were_cancelled_long_before_their_time_are_forgotten() -> None:
-    scheduler = Scheduler(lambda: 0, lambda component, path, outcome, late: None)
+    scheduler = Scheduler(lambda: 0, lambda *told: None)
     for number in range(5_000):
         scheduler.follow([_writing(f"job {number}", next_ts=10**18)])
         scheduler.follow([_writing(f"job {number}", next_ts=None)])
@@ -342,7 +344,7 @@ def test_every_known_job_is_running_or_in_the_heap_whatever_happens(seed: int) -
 def test_it_ends_when_it_is_cancelled_at_the_moment_something_changes() -> None:
     async def scene(queue: Queue) -> None:
         for _ in range(20):
-            scheduler = Scheduler(queue.now_ns, lambda component, path, outcome, late: None)
+            scheduler = Scheduler(queue.now_ns, lambda *told: None)
             running = asyncio.create_task(scheduler.run())
             await asyncio.sleep(0)
             await asyncio.sleep(0)

@@ -6,11 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.backend import NO_USAGE, FunctionCall, FunctionOutcome, Usage
 from log import values
 from log.identity import UNKNOWN
 
 from ..support.action_server import ActionServer, play, value_of
+from ..support.recorded import ANN
 
 SOURCE = """
 export const countThenFail = mutation(async ({ name }) => {
@@ -127,3 +130,46 @@ def test_an_action_uses_nothing_itself_and_what_it_calls_or_schedules_is_told_ap
         assert by_action.late_seconds is None, "nobody had set it a time"
 
     play(ActionServer(tmp_path, SOURCE), scene)
+
+
+def test_what_an_action_calls_is_part_of_its_request_and_a_job_has_one_of_its_own(tmp_path: Path) -> None:
+    async def scene(server: ActionServer) -> None:
+        told: list[FunctionCall] = []
+        server._runtime.backend.listen_to_jobs(lambda call, outcome: told.append(call))
+        await server.act("around", {"name": "a"}, identity=ANN)
+        await server.act("later", {"name": "a"}, identity=ANN)
+        while len(told) < 3:
+            await asyncio.sleep(0.01)
+        *called, job = told
+        for call in called:
+            assert (call.caller, call.identity.kind, call.request_id) == (
+                "Action",
+                "user",
+                "0123456789abcdef",
+            )
+        assert (job.caller, job.identity.kind, len(job.request_id)) == ("Scheduler", "system", 16)
+
+    play(ActionServer(tmp_path, SOURCE), scene)
+
+
+@pytest.mark.parametrize("is_beyond", [False, True])
+def test_of_calls_that_say_more_than_is_told_the_first_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_beyond: bool
+) -> None:
+    source = """
+      export const says = mutation(async ({ text }) => { console.log(text); });
+      export const asks = publicAction(async () => {
+        for (const text of ["a".repeat(300), "b".repeat(300), "c"]) await ask("mutation", "says", { text });
+      });"""
+
+    async def scene(server: ActionServer) -> None:
+        await server.act("asks")
+        said = [outcome.log_lines for _path, outcome in server.told]
+        sizes = [len(lines) for lines in said]
+        assert [lines[9:10] for lines in said] == [b"a", b"b", b"c"]
+        monkeypatch.setattr("actors.action_operations.ACTION_CALLS_TOLD_BYTES_MAX", sum(sizes) - is_beyond)
+        server.told.clear()
+        await server.act("asks")
+        assert [len(outcome.log_lines) for _path, outcome in server.told] == sizes[: 2 if is_beyond else 3]
+
+    play(ActionServer(tmp_path, source), scene)
