@@ -70,8 +70,12 @@ def test_an_admin_is_named_and_the_record_holds_the_line_and_replays(server: Run
 
 def test_a_mutation_that_only_audits_stands_in_the_log(server: RunningServer) -> None:
     call(server, "mutation", "audits:notes", {"name": "only audited"})
+    until(lambda: len(audited(server, "only audited")) == 1, "the sink")
+    (entry,) = audited(server, "only audited")
+    _record, seq, *_ = tidelog(server, "log", "show", entry["function"]["requestId"]).split()
     lines = tidelog(server, "log", "tail", "--count", "100").splitlines()
-    assert any("  audits:notes  audited 1  " in line for line in lines)
+    (line,) = [line for line in lines if line.split()[0] == seq]
+    assert "  audits:notes  audited 1  " in line
 
 
 def test_the_cli_prints_no_audit_line(server: RunningServer, app: Path) -> None:

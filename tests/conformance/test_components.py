@@ -144,7 +144,8 @@ def test_what_jobs_and_actions_run_in_a_component_is_told_with_it(server: Runnin
     told = {(entry["caller"], entry["componentPath"], entry["identifier"]) for entry in entries}
     expected = {
         ("Scheduler", "ledger", "entries:addHidden"),
-        ("Scheduler", "ledger", "entries:acts"),
+        ("Action", "ledger", "entries:addHidden"),
+        ("Action", "ledger", "entries:acts"),
         ("HttpApi", None, "ledger:acts"),
     }
     assert expected <= told, told
