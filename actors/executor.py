@@ -12,7 +12,7 @@ Messages (method: arguments -> answer):
                                                     | None = there is nothing to run now
     run_job_action: job id, call                 -> [component, path, request id, outcome] of what it began
                                                     | None = it is put back, the deployment is paused
-    http_begin, http_read, http_leave: see actors/http_actions.py
+    http_begin, http_write, http_refuse, http_read, http_leave: see actors/http_actions.py
     run_inline: call, source, component id       -> an outcome: of the query that this module exports
     operate: name, body (JSON bytes)             -> JSON bytes
     prepare_push: body of a finish_push          -> none: it may be activated now

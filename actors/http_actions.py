@@ -7,8 +7,8 @@ rest of a body is on its way before anything is answered.
                            | ["whole", status, headers, body, outcome] | ["stream", status, headers]
     http_write: number, piece, has_more -> whether more is wanted, once there is room for it
     http_refuse: number -> none: the body is larger than it may be
-    http_read: number   -> [piece, None] | [None, outcome] at the end | [None, None] when it was left
-    http_leave: number  -> none: the client has gone. What is begun is then answered when its run has ended
+    http_read: number   -> [piece, None] | [None, outcome] when the run has ended
+    http_leave: number  -> none: the client has gone. There are no more pieces, but still an outcome
 A request belongs to the connection that began it; with the connection its client has gone.
 """
 
@@ -54,7 +54,7 @@ class HttpActions:
             return await self.begin(key, arguments[1])
         request = self._requests.get(key)
         if request is None:
-            return [None, None] if method == "http_read" else False  # it has ended meanwhile
+            return False  # it has ended meanwhile, and wants nothing more
         if method == "http_read":
             return await self._read(key, request)
         if method == "http_write":
@@ -62,7 +62,7 @@ class HttpActions:
         if method == "http_refuse":
             request.exchange.refuse_body()
         else:
-            self._leave(key, request)
+            request.exchange.leave()
         return None
 
     async def begin(self, key: _Key, fields: Sequence[Any]) -> list[Any]:
@@ -86,16 +86,14 @@ class HttpActions:
 
     def disconnected(self, client: Client) -> None:
         for key in [key for key in self._requests if key[0] is client]:
-            self._leave(key, self._requests[key])
+            self._lose(key, self._requests[key])
 
     async def _read(self, key: _Key, request: _Request) -> list[Any]:
         piece = await request.exchange.take()
-        if piece is not None or request.exchange.is_left:
-            return [piece, None]
-        return [None, await self._ended(key, request)]
+        return [piece, None] if piece is not None else [None, await self._ended(key, request)]
 
-    def _leave(self, key: _Key, request: _Request) -> None:
-        """What still runs ends by itself."""
+    def _lose(self, key: _Key, request: _Request) -> None:
+        """Nobody is there to hear of it. What still runs ends by itself."""
         request.exchange.leave()
         if request.is_streaming:
             self._requests.pop(key, None)

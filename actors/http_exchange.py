@@ -2,7 +2,7 @@
 
 Each side waits for the other: a piece that JavaScript writes is kept until the gateway takes it, and there is
 one at a time; of the request's body a bounded part is kept until JavaScript asks (actors/incoming_body.py).
-When the client has gone nobody takes anything any more, and JavaScript is told so.
+When the client has gone pieces are dropped, nobody waits any more, and JavaScript is told so.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ class HttpExchange:
         self.body = IncomingBody(request.body if has_body else b"", has_body and request.has_more_body)
         self.logs = LogLines()  # of the run, once it is there
         self._head: asyncio.Future[ResponseHead | None] = asyncio.get_running_loop().create_future()
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        self._piece: bytes | None = None  # written, and not taken yet
+        self._is_over = False
         self._gone = asyncio.Event()
+        self._changed = asyncio.Event()
         self._bytes_written = 0
 
     # --- the gateway's side -------------------------------------------------------------------------
@@ -55,7 +57,10 @@ class HttpExchange:
 
     async def take(self) -> bytes | None:
         """The next piece of the body, None at its end, or when the client has gone."""
-        return await self._pieces.get()
+        await self._until(lambda: self._piece is not None or self._is_over or self.is_left)
+        piece = self._piece
+        self._hold(None)
+        return piece
 
     def refuse_body(self) -> None:
         """The request's body is larger than it may be."""
@@ -71,18 +76,26 @@ class HttpExchange:
             return
         self._gone.set()
         self.body.fail(client_disconnected())
-        if self._pieces.empty():
-            self._pieces.put_nowait(None)  # whoever waits to take goes on
-        else:
-            self._pieces.get_nowait()  # whoever waits to write goes on, and is told
+        self._hold(None)
 
     async def end(self) -> None:
-        """JavaScript is over."""
+        """JavaScript is over. Returns when the last piece was taken."""
         self.body.drop()
         if not self._head.done():
             self._head.set_result(None)
-        if not self._gone.is_set():
-            await self._pieces.put(None)
+        await self._until(lambda: self._piece is None)
+        self._is_over = True
+        self._changed.set()
+
+    def _hold(self, piece: bytes | None) -> None:
+        self._piece = piece
+        self._changed.set()
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        """Whoever changes something sets the event, and all who wait look again."""
+        while not is_so():
+            self._changed.clear()
+            await self._changed.wait()
 
     # --- JavaScript's side --------------------------------------------------------------------------
 
@@ -116,9 +129,10 @@ class HttpExchange:
             self.logs.add("ERROR", [_TOO_LARGE])
             return b"true"
         self._bytes_written += len(piece)
-        if piece and not self._gone.is_set():
-            await self._pieces.put(piece)
-        return b"false" if self._gone.is_set() else b"true"
+        await self._until(lambda: self._piece is None)
+        if piece and not self.is_left:
+            self._hold(piece)
+        return b"false" if self.is_left else b"true"
 
 
 _HANDLERS: dict[str, Callable[[HttpExchange, dict[str, Any]], Awaitable[bytes]]] = {

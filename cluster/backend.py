@@ -293,14 +293,14 @@ class _HttpRun:
     def refuse_body(self) -> None:
         self._peer.send("http_refuse", self._number)
 
-    async def read(self) -> bytes | FunctionOutcome | None:
+    async def read(self) -> bytes | FunctionOutcome:
         try:
             piece, fields = await self._peer.call("http_read", self._number)
         except ConnectionLost:
             raise unknown_outcome() from None
         if piece is not None:
             return bytes(piece)
-        return self._ended(fields) if fields is not None else None
+        return self._ended(fields)
 
     def leave(self) -> None:
         self._peer.send("http_leave", self._number)

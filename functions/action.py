@@ -31,7 +31,7 @@ from functions.outcome import (
     with_canonical_data,
 )
 from functions.snapshot import SnapshotReader
-from functions.syscalls import decode_arguments, request_facts
+from functions.syscalls import decode_arguments
 from log import limits
 from log.errors import BackendError, ErrorKind
 from log.identity import Identity
@@ -229,7 +229,7 @@ def _deployment_metadata(context: ActionContext) -> bytes:
 
 def _request_metadata(context: ActionContext) -> bytes:
     call = context.invocation
-    facts = request_facts(call.request_id, call.requester)
+    facts = call.requester.facts(call.request_id)
     return orjson.dumps({**facts, "scheduledFunctionId": call.job_id, "authToken": None})
 
 

@@ -106,17 +106,12 @@ def rejection(refusal: BackendError) -> AnswerError:
     return AnswerError(refusal.message, data)
 
 
-def request_facts(request_id: str, requester: Requester) -> dict[str, Any]:
-    """Of the request at the root of the call tree, as functions are told."""
-    return {"requestId": request_id, "ip": requester.ip, "userAgent": requester.user_agent}
-
-
 def audit_lines_of(context: CallContext, now_ms: float) -> tuple[bytes, ...]:
     """Of a call tree that succeeded. `now` is the one clock reading of the run, which its record keeps."""
     facts = {
         "now": int(now_ms),
         "convexActor": actor_of(context.identity),
-        **request_facts(context.request_id, context.requester),
+        **context.requester.facts(context.request_id),
     }
     return resolved_lines(context.transaction.audited, facts)
 
@@ -337,7 +332,7 @@ def _get_request_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
     if context.udf_type == "Query":
         raise errors.bad_request("NoRequestMetadataInQuery", "Cannot get request metadata in a Query")
     context.observed.identity = context.observed.requester = True
-    facts = request_facts(context.request_id, context.requester)
+    facts = context.requester.facts(context.request_id)
     return orjson.dumps({**facts, "scheduledFunctionId": context.job_id, "authToken": None})
 
 

@@ -126,9 +126,9 @@ class HttpActionCall:
 class HttpPieces(Protocol):
     """The body of a response under way."""
 
-    async def read(self) -> bytes | FunctionOutcome | None:
-        """The next piece; at the end how the run ended, None when its client has left before. Then nothing
-        more is read."""
+    async def read(self) -> bytes | FunctionOutcome:
+        """The next piece, or how the run ended: then nothing more is read. A run whose client has left has
+        no more pieces."""
 
 
 class Unanswered(Enum):

@@ -63,6 +63,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._unset_keepalive_if_required()  # set by the end of the one before, if both came at once
         self._is_in_head = True
 
     def on_headers_complete(self) -> None:

@@ -20,17 +20,15 @@ from log.limits import HTTP_LINGER_SECONDS_MAX
 class RequestBody:
     """One per request. First `first`, then `bring`; at last `close`.
 
-    `too_large` is done when more came than may, `gone` when the client is no longer there.
+    `too_large` is done when more came than may.
     """
 
     def __init__(self, receive: Receive, bytes_max: int) -> None:
-        loop = asyncio.get_running_loop()
-        self.too_large: asyncio.Future[None] = loop.create_future()
-        self.gone: asyncio.Future[None] = loop.create_future()
+        self.too_large: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._receive, self._bytes_max = receive, bytes_max
         self._coming = self._next_message()
         self._bytes_read = 0
-        self._has_more = True
+        self._has_more, self._is_gone = True, False
         self._ended = asyncio.Event()  # by itself, or with its client
         self._bringing: asyncio.Task[None] | None = None
 
@@ -111,12 +109,10 @@ class RequestBody:
         return piece, self._has_more
 
     def _note_gone(self, run: HttpActionRun | None) -> None:
-        if self.gone.done():
-            return
         self._ended.set()
-        self.gone.set_result(None)
-        if run is not None:
+        if run is not None and not self._is_gone:
             run.leave()
+        self._is_gone = True
 
     def _next_message(self) -> asyncio.Future[dict[str, Any]]:
         return asyncio.ensure_future(self._receive())

@@ -44,6 +44,10 @@ class Requester(NamedTuple):
     ip: str | None = None
     user_agent: str | None = None
 
+    def facts(self, request_id: str) -> dict[str, str | None]:
+        """The request, as functions are told of it (spec 03 2.7)."""
+        return {"requestId": request_id, "ip": self.ip, "userAgent": self.user_agent}
+
 
 NO_REQUESTER = Requester()
 UNKNOWN = Identity()

@@ -91,7 +91,7 @@ class HttpActionRoutes:
             await answer(send, status, text, [JSON])
             return
         if isinstance(answered, HttpActionAnswer):
-            await self._send(call, answered, body, send)
+            await self._send(call, answered, send)
         elif answered is not None:
             await self._answer_without(call, *answered, send)
 
@@ -105,8 +105,7 @@ class HttpActionRoutes:
             return await answering
         await _refuse_size(send)
         run.leave()
-        ended = await answering
-        self._tell(call, ended.outcome if isinstance(ended, HttpActionAnswer) else ended[1], 413)
+        self._tell(call, await _outcome_of(await answering), 413)
         return None
 
     async def _call_of(self, scope: Scope, request: HttpRequest, body: RequestBody) -> HttpActionCall:
@@ -140,9 +139,7 @@ class HttpActionRoutes:
 
     # --- responses ----------------------------------------------------------------------------------
 
-    async def _send(
-        self, call: HttpActionCall, answered: HttpActionAnswer, body: RequestBody, send: Send
-    ) -> None:
+    async def _send(self, call: HttpActionCall, answered: HttpActionAnswer, send: Send) -> None:
         has_body = call.method != "HEAD"
         headers = [
             (name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answered.headers
@@ -152,26 +149,17 @@ class HttpActionRoutes:
             await send({"type": "http.response.body", "body": answered.body if has_body else b""})
             outcome = answered.outcome
         else:
-            outcome = await self._send_pieces(answered.body, has_body, body, send)
+            outcome = await self._send_pieces(answered.body, has_body, send)
         self._tell(call, outcome, answered.status)
 
-    async def _send_pieces(
-        self, pieces: HttpPieces, has_body: bool, body: RequestBody, send: Send
-    ) -> FunctionOutcome | None:
-        """How the run ended; None when the client had gone before."""
-        while True:
-            read = asyncio.ensure_future(pieces.read())
-            await first_of(read, body.gone)
-            if not read.done():
-                read.cancel()
-                return None
-            piece = read.result()
-            if not isinstance(piece, bytes):
-                if piece is not None and piece.error is None:
-                    await send({"type": "http.response.body", "body": b""})
-                return piece  # a failed run leaves the response unfinished: the connection ends
+    async def _send_pieces(self, pieces: HttpPieces, has_body: bool, send: Send) -> FunctionOutcome:
+        """How the run ended, which is told also when the client has not waited for it."""
+        while isinstance(piece := await pieces.read(), bytes):
             if has_body:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if piece.error is None:  # a failed run leaves the response unfinished: the connection ends
+            await send({"type": "http.response.body", "body": b""})
+        return piece
 
     async def _answer_without(
         self, call: HttpActionCall, why: Unanswered, outcome: FunctionOutcome | None, send: Send
@@ -211,6 +199,19 @@ class HttpActionRoutes:
         )
         told = replace(outcome, udf_type="HttpAction")
         self._core.function_log.add(called, told, "HttpAction", time.time(), http_status=status)
+
+
+async def _outcome_of(
+    answered: HttpActionAnswer | tuple[Unanswered, FunctionOutcome | None],
+) -> FunctionOutcome | None:
+    """How a run ended whose response goes nowhere."""
+    if not isinstance(answered, HttpActionAnswer):
+        return answered[1]
+    if isinstance(answered.body, bytes):
+        return answered.outcome
+    while isinstance(piece := await answered.body.read(), bytes):
+        pass
+    return piece
 
 
 def _scheme(request: HttpRequest) -> str:

@@ -78,6 +78,21 @@ def test_who_takes_a_response_is_let_go_when_its_client_goes() -> None:
     play(scene())
 
 
+def test_who_takes_is_let_go_when_the_client_goes_in_the_moment_of_a_piece() -> None:
+    async def scene() -> None:
+        exchange = HttpExchange(request_of())
+        taking = asyncio.create_task(exchange.take())
+        await asyncio.sleep(0)
+        writing = asyncio.create_task(write(exchange, b"one"))
+        asyncio.get_running_loop().call_soon(exchange.leave)  # before `taking` goes on
+        await writing
+        assert not await write(exchange, b"two")
+        await exchange.end()
+        assert await taking in (b"one", None) and await exchange.take() is None
+
+    play(scene())
+
+
 @pytest.mark.parametrize(
     ("body", "has_more", "goes_along"),
     [

@@ -136,6 +136,24 @@ def test_the_signal_aborts_when_the_client_goes(server: RunningServer, site: htt
     until(lambda: count(server, "gone") >= 1, "the function hears of it")
 
 
+def test_what_a_client_did_not_wait_for_is_in_the_logs_too(server: RunningServer, site: httpx.Client) -> None:
+    request_id = "00000000000c11e7"
+    asked = {"convex-request-id": request_id}
+    with site.stream("GET", "/until-gone?name=gone-and-told", headers=asked) as answer:
+        assert next(answer.iter_raw()) == b"waiting"
+
+    def told() -> list[tuple[str, str, str]]:
+        headers = {"Authorization": f"Convex {server.admin_key()}"}
+        address = f"{server.url}/api/stream_function_logs?cursor=0"
+        entries = httpx.get(address, headers=headers, timeout=30).json()["entries"]
+        own = [entry for entry in entries if entry["requestId"] == request_id]
+        return sorted((entry["caller"], entry["identifier"], entry["udfType"]) for entry in own)
+
+    until(lambda: any(caller == "HttpEndpoint" for caller, _, _ in told()), "the run has ended")
+    called = ("Action", "messages:increment", "Mutation")  # twice; one is not awaited, and may be lost
+    assert set(told()) == {called, ("HttpEndpoint", "GET /until-gone", "HttpAction")}
+
+
 def test_http_actions_are_in_the_logs(server: RunningServer, site: httpx.Client) -> None:
     site.post("/count", json={"name": "logged-http"})
     headers = {"Authorization": f"Convex {server.admin_key()}"}

@@ -351,6 +351,22 @@ def test_a_connection_answered_before_its_body_came_is_idle_when_it_has_come() -
     run(scenario)
 
 
+def test_a_request_that_came_with_the_end_of_the_one_before_is_not_idle() -> None:
+    backend = FakeBackend()
+
+    async def scenario(wire: Wire) -> None:
+        await wire.send(b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n")
+        assert await wire.status() == 404
+        reached, released = backend.hold("m.js:list")
+        await wire.send(b"abc" + POST + b"content-length: %d\r\n\r\n" % len(CALL) + CALL)
+        await reached.wait()
+        await heard(wire, lambda end: end.timeout_keep_alive_task is None)
+        released.set()
+        assert await wire.status() == 200
+
+    run(scenario, backend)
+
+
 def test_connections_are_looked_at_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert GATEWAY_HEARTBEAT_SECONDS < HTTP_HEAD_SECONDS_MAX
     monkeypatch.setattr(gateway_server, "GATEWAY_HEARTBEAT_SECONDS", 0.01)
