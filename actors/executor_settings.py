@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from functions.catalog import CLOUD_URL, SITE_URL
 from functions.images import Images
 from functions.invocation import Runner
 from functions.isolate import Engine
@@ -32,7 +33,7 @@ class ExecutorSettings:
 
     @property
     def system_environment(self) -> dict[str, str]:
-        return {"CONVEX_CLOUD_URL": self.cloud_origin, "CONVEX_SITE_URL": self.site_origin}
+        return {CLOUD_URL: self.cloud_origin, SITE_URL: self.site_origin}
 
 
 def runner_of(engine: Engine, settings: ExecutorSettings) -> Runner:

@@ -44,7 +44,8 @@ class PushPreparation:
             return
         if self._thread is None:
             self._thread = javascript_threads(1)
-        wanted = image_requests(found[1], transaction.snapshot, self._system_environment)
+        built_in = transaction.catalog.built_in_variables(self._system_environment)
+        wanted = image_requests(found[1], transaction.snapshot, built_in)
         for each in list(islice(wanted, IMAGES_HELD_MAX)):
             await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.build_image, each)
 

@@ -28,8 +28,6 @@ class GatewayHost:
         settings = GatewaySettings(
             instance_name=config.instance_name,
             instance_secret=config.instance_secret,
-            cloud_origin=config.cloud_origin,
-            site_origin=config.site_origin,
             redact_errors=config.redact_errors,
             trusted_proxies=config.trusted_proxies,
             server_version=metadata.version("tidelog"),

@@ -39,6 +39,10 @@ BACKEND_STATE = "_backend_state"
 NO_STOPS = {"system": "none", "usage_limit": "none", "user": "none"}
 PAUSED = "paused"
 """Who may stop functions, and that the user did (spec 04 3.2)."""
+CANONICAL_URLS = "_canonical_urls"
+CLOUD_URL, SITE_URL = "CONVEX_CLOUD_URL", "CONVEX_SITE_URL"
+URL_VARIABLES = {"convexCloud": CLOUD_URL, "convexSite": SITE_URL}
+"""The built-in variable that tells functions an address, by what requests to it are called."""
 _CREATION_TIME = ("_creationTime",)
 _SCAN_ROWS = 1_000
 
@@ -111,7 +115,7 @@ class PendingSchema:
 class Catalog:
     """See the module text. `tables` maps names of active tables; `hidden_tables` maps tablet ids of those
     that an import fills, whatever component they are for. `components` has all catalogs of the database, by
-    component path."""
+    component path. `canonical_urls`: the addresses that an operator set, by their built-in variables."""
 
     ts: int
     tables: dict[str, Table]
@@ -124,6 +128,7 @@ class Catalog:
     tables_by_number: dict[int, Table] = field(default_factory=dict)
     hidden_tables: dict[bytes, Table] = field(default_factory=dict)
     is_paused: bool = False
+    canonical_urls: Mapping[str, str] = field(default_factory=dict)
     component: Component = field(default_factory=Component)
     components: Mapping[str, Catalog] = field(default_factory=dict, repr=False)
 
@@ -136,6 +141,14 @@ class Catalog:
 
     def is_system(self, table_number: int) -> bool:
         return table_number < USER_TABLE_NUMBER_FIRST
+
+    def built_in_variables(self, configured: Mapping[str, str]) -> dict[str, str]:
+        """What every function sees: as configured, but for what an operator set (spec 03 5.8)."""
+        return {**configured, **self.canonical_urls}
+
+    def cloud_url(self, configured: str) -> str:
+        """The address of the API, as functions see it."""
+        return self.canonical_urls.get(CLOUD_URL, configured)
 
     def with_table(self, table: Table) -> Catalog:
         """A copy that also has `table`."""
@@ -182,6 +195,7 @@ class Catalog:
             udf_config=self.udf_config,
             tables_by_number={table.number: table for table in tables.values()},
             is_paused=self.is_paused,
+            canonical_urls=self.canonical_urls,
             component=component,
             components=self.components,
         )
@@ -247,6 +261,9 @@ def load_catalog(snapshot: SnapshotReader) -> Catalog:
     environment = {row["name"]: row["value"] for row in _documents(snapshot, "_environment_variables")}
     udf_configs = list(_documents(snapshot, "_udf_config"))
     is_paused = any(is_pause(row) for row in _documents(snapshot, BACKEND_STATE))
+    urls = {
+        URL_VARIABLES[row["requestDestination"]]: row["url"] for row in _documents(snapshot, CANONICAL_URLS)
+    }
     rows, definitions = _documents(snapshot, COMPONENTS), _documents(snapshot, DEFINITIONS)
     catalogs: dict[str, Catalog] = {}
     for component in instances(rows, definitions, environment):
@@ -264,6 +281,7 @@ def load_catalog(snapshot: SnapshotReader) -> Catalog:
             tables_by_number={table.number: table for table in tables.values()},
             hidden_tables=hidden,
             is_paused=is_paused,
+            canonical_urls=urls,
             component=component,
             components=catalogs,
         )

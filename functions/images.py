@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from functions.catalog import Catalog
+from functions.catalog import SITE_URL, Catalog
 from functions.isolate import Engine, Image, ImageRequest
 from functions.snapshot import SnapshotReader
 from functions.source_map import SourceMap
@@ -109,7 +109,8 @@ class Images:
 
 def environment_of(catalog: Catalog, system: Mapping[str, str]) -> dict[str, str]:
     """What `process.env` of a component's functions holds; its site is below the app's (spec 03 5.5)."""
-    return visible_environment(catalog.component.http_prefix, catalog.environment, system)
+    built_in = catalog.built_in_variables(system)
+    return visible_environment(catalog.component.http_prefix, catalog.environment, built_in)
 
 
 def visible_environment(
@@ -118,8 +119,8 @@ def visible_environment(
     """`environment_of`, of a component that may be none yet: `own` are its variables."""
     if http_prefix is None:
         return {**system, **own}
-    site = system["CONVEX_SITE_URL"] + http_prefix.rstrip("/")
-    return {**system, "CONVEX_SITE_URL": site, **own}
+    site = system[SITE_URL] + http_prefix.rstrip("/")
+    return {**system, SITE_URL: site, **own}
 
 
 def read_module(snapshot: SnapshotReader, sha256: str) -> ModuleText | None:

@@ -46,7 +46,7 @@ def node_bundle(catalog: Catalog, system_environment: dict[str, str]) -> NodeBun
     modules = tuple(
         sorted((module.path, module.sha256) for module in catalog.modules.values() if module.is_node)
     )
-    environment = {**system_environment, **catalog.environment}
+    environment = {**catalog.built_in_variables(system_environment), **catalog.environment}
     packages = packages_of((catalog.udf_config or {}).get(NODE_PACKAGES, []))
     code_key = _digest([modules, packages_tree(packages)])
     key = _digest([code_key, sorted(environment.items())])

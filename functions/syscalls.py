@@ -317,7 +317,8 @@ def _get_user_identity(context: CallContext, _args: dict[str, Any]) -> bytes:
 def _sign_jwt(context: CallContext, args: dict[str, Any]) -> bytes:
     if context.udf_type == "Query" or context.signer is None:
         raise errors.unknown_async_operation("1.0/signJwt")
-    return orjson.dumps(sign_token(context.signer, args, context.transaction.now_seconds))
+    issuer = context.transaction.catalog.cloud_url(context.signer.address)
+    return orjson.dumps(sign_token(context.signer, args, issuer, context.transaction.now_seconds))
 
 
 def _get_function_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:

@@ -16,14 +16,15 @@ _RESERVED = ("iss", "iat", "exp", "nbf")
 _RESERVED_PREFIXES = ("convex", "cvx")
 
 
-def sign_token(signer: TokenSigner, args: dict[str, Any], now_seconds: int) -> str:
-    """A token of this deployment with the caller's claims; refuses those that are not the caller's to set."""
+def sign_token(signer: TokenSigner, args: dict[str, Any], issuer: str, now_seconds: int) -> str:
+    """A token of this deployment with the caller's claims; refuses those that are not the caller's to set.
+    `issuer` is below which address the published keys are found."""
     claims = _claims(args.get("claims"))
     seconds = arguments.whole_number(args, "expiresInSeconds", METHOD)
     if not 1 <= seconds <= ISSUED_TOKEN_SECONDS_MAX:
         cause = f"a token is valid for 1 to {ISSUED_TOKEN_SECONDS_MAX} seconds, not {seconds}"
         raise errors.invalid_argument("expiresInSeconds", METHOD, cause)
-    return signer.sign(claims, now_seconds, seconds)
+    return signer.sign(claims, issuer, now_seconds, seconds)
 
 
 def _claims(given: Any) -> dict[str, Any]:

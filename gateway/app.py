@@ -41,7 +41,6 @@ _UNBUILT = {
     "list_snapshot": "Streaming export",
     "stream_udf_execution": "The old log stream",
     "streaming_import": "Streaming import",
-    "update_canonical_url": "Changing the deployment's address",
     "v1": "This platform API",
 }
 

@@ -231,8 +231,6 @@ class GatewaySettings:
 
     instance_name: str
     instance_secret: bytes
-    cloud_origin: str = "http://127.0.0.1:3210"
-    site_origin: str = "http://127.0.0.1:3211"
     redact_errors: bool = False
     trusted_proxies: str = ""  # whose X-Forwarded-For names the client: addresses, networks; "" = nobody's
     server_version: str = "unknown"

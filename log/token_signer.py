@@ -24,15 +24,15 @@ _COORDINATE_BYTES = 32
 
 
 class TokenSigner:
-    """Signs for one deployment. `issuer` is what tokens name as theirs."""
+    """Signs for one deployment. `address` is where it is configured to be found."""
 
-    def __init__(self, instance_secret: bytes, issuer: str) -> None:
-        self._key, self._issuer = _private_key(instance_secret), issuer
+    def __init__(self, instance_secret: bytes, address: str) -> None:
+        self._key, self.address = _private_key(instance_secret), address
         self._head = _text({"alg": ALGORITHM, "typ": "JWT", "kid": _public_jwk(self._key)["kid"]})
 
-    def sign(self, claims: dict[str, Any], now_seconds: int, valid_seconds: int) -> str:
+    def sign(self, claims: dict[str, Any], issuer: str, now_seconds: int, valid_seconds: int) -> str:
         """The token with these claims, and `iss`, `iat` and `exp`."""
-        own = {"iss": self._issuer, "iat": now_seconds, "exp": now_seconds + valid_seconds}
+        own = {"iss": issuer, "iat": now_seconds, "exp": now_seconds + valid_seconds}
         signed = f"{self._head}.{_text({**claims, **own})}"
         signature = self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
         numbers = decode_dss_signature(signature)

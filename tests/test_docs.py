@@ -145,7 +145,7 @@ def unbuilt_things() -> Iterator[str]:
 def test_everything_not_supported_yet_stands_in_the_status() -> None:
     text = re.sub(r"\s+", " ", read("status.md").replace("`", "")).lower()
     things = {re.sub(r"^(the|this) ", "", thing.lower()) for thing in unbuilt_things()}
-    assert len(things) > 10, "the search found too little to be right"
+    assert len(things) > 5, "the search found too little to be right"
     assert not {thing for thing in things if thing not in text}
 
 

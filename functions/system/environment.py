@@ -33,9 +33,10 @@ _NAME = re.compile(r"[a-zA-Z_]+[a-zA-Z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class PreparedChange:
-    """The auth config as it evaluates under `environment`; `auth_sha256` None = there is none."""
+    """The auth config as it evaluates under `variables`, built-in ones too; `auth_sha256` None = there is
+    none."""
 
-    environment: dict[str, str]
+    variables: dict[str, str]
     auth_sha256: str | None
     auth: list[AuthInfo]
 
@@ -44,17 +45,39 @@ def prepare_update(transaction: Transaction, body: dict[str, Any], context: Syst
     """Check the change and evaluate the stored auth config under its outcome."""
     catalog = transaction.catalog
     environment = _changed_environment(catalog, body, context)
+    return prepare_change(transaction, _seen(catalog, environment, context), context)
+
+
+def prepare_change(
+    transaction: Transaction, variables: dict[str, str], context: SystemContext
+) -> PreparedChange:
+    """What the stored auth config says once functions see these variables."""
+    catalog = transaction.catalog
     module = catalog.modules.get(AUTH_PATH)
     if module is None:
-        return PreparedChange(environment, None, [])
+        return PreparedChange(variables, None, [])
     text = read_module(transaction.snapshot, module.sha256)
     if text is None:
         raise errors.missing_existing_module_source(AUTH_PATH)
-    evaluator = Evaluator(
-        context.engine, {**context.system_environment, **environment}, catalog.udf_config or {}
-    )
+    evaluator = Evaluator(context.engine, variables, catalog.udf_config or {})
     pushed = PushedModule(AUTH_PATH, text.source, text.source_map, module.environment)
-    return PreparedChange(environment, module.sha256, evaluate_auth(evaluator, pushed))
+    return PreparedChange(variables, module.sha256, evaluate_auth(evaluator, pushed))
+
+
+def apply_prepared(transaction: Transaction, variables: dict[str, str], prepared: PreparedChange) -> None:
+    """Let the providers be those that were prepared; refused when they were for other variables, or another
+    auth config, than are there by now."""
+    module = transaction.catalog.modules.get(AUTH_PATH)
+    auth_sha256 = module.sha256 if module is not None else None
+    if (variables, auth_sha256) != (prepared.variables, prepared.auth_sha256):
+        raise errors.deployment_changed()
+    if auth_sha256 is not None:
+        replace_auth(transaction, prepared.auth)
+
+
+def _seen(catalog: Catalog, environment: dict[str, str], context: SystemContext) -> dict[str, str]:
+    """What functions see when the variables that users set are these."""
+    return {**catalog.built_in_variables(context.system_environment), **environment}
 
 
 def update_environment_variables(
@@ -63,10 +86,7 @@ def update_environment_variables(
     """Apply the changes, deletions first; the answer is empty."""
     catalog = transaction.catalog
     environment = _changed_environment(catalog, body, context)
-    auth = catalog.modules.get(AUTH_PATH)
-    auth_sha256 = auth.sha256 if auth is not None else None
-    if (environment, auth_sha256) != (prepared.environment, prepared.auth_sha256):
-        raise errors.deployment_changed()
+    apply_prepared(transaction, _seen(catalog, environment, context), prepared)
     table = catalog.tables["_environment_variables"]
     rows = {row["name"]: row for row in transaction.all_documents(table)}
     for name in sorted(rows.keys() - environment.keys()):
@@ -79,8 +99,6 @@ def update_environment_variables(
         elif rows[name]["value"] != value:
             transaction.patch(table, rows[name]["_id"], {"value": value})
             _record(transaction, VARIABLE_UPDATED, name)
-    if auth_sha256 is not None:
-        replace_auth(transaction, prepared.auth)
 
 
 def _record(transaction: Transaction, action: str, name: str) -> None:

@@ -356,6 +356,13 @@ def environment_value_invalid(name: str, why: str) -> BackendError:
     )
 
 
+# --- addresses of the deployment (spec 02 22) ---------------------------------------------------------
+
+
+def canonical_url_invalid(why: str) -> BackendError:
+    return bad_request("InvalidCanonicalUrl", f"The address cannot be used: {why}.")
+
+
 # --- inline queries ---------------------------------------------------------------------------------
 
 

@@ -63,7 +63,7 @@ def create_upload_url(transaction: Transaction, access: FileAccess) -> str:
     expires_seconds = transaction.now_ns // _NANOSECONDS + UPLOAD_TOKEN_SECONDS_MAX
     namespace = transaction.component.namespace
     token = issue_upload_token(access.instance_secret, expires_seconds, namespace or "")
-    return f"{access.cloud_origin}/api/storage/upload?token={token}"
+    return f"{transaction.catalog.cloud_url(access.cloud_origin)}/api/storage/upload?token={token}"
 
 
 def insert_file(
@@ -91,7 +91,7 @@ def get_url(transaction: Transaction, access: FileAccess, storage_id: Any) -> st
 def url_of(transaction: Transaction, cloud_origin: str, row: FileRow) -> str:
     namespace = transaction.component.namespace
     suffix = f"?component={namespace}" if namespace is not None else ""
-    return f"{cloud_origin}/api/storage/{row['storageId']}{suffix}"
+    return f"{transaction.catalog.cloud_url(cloud_origin)}/api/storage/{row['storageId']}{suffix}"
 
 
 def get_metadata(transaction: Transaction, storage_id: Any) -> dict[str, Any] | None:

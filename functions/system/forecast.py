@@ -43,7 +43,7 @@ def prepare_schemas(
     request = parse_push(body)
     catalog = transaction.catalog
     udf_config = next_udf_config(catalog, request.server_version, context)
-    evaluator = Evaluator(context.engine, {**context.system_environment, **catalog.environment}, udf_config)
+    evaluator = Evaluator(context.engine, context.variables_of(catalog), udf_config)
     files = {APP_PATH: request.schema}
     files.update((component.definition_path, component.schema) for component in request.components)
     schemas = {path: evaluate_schema_file(evaluator, file) for path, file in files.items()}

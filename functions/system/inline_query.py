@@ -30,7 +30,7 @@ def given_query(
 ) -> GivenQuery:
     """Evaluate and check the module; 400 when it is no query."""
     catalog = transaction.catalog
-    environment = {**system_environment, **catalog.environment}
+    environment = {**catalog.built_in_variables(system_environment), **catalog.environment}
     modules = {INLINE_PATH: source.encode(), WRAPPERS_PATH: read_query_wrappers()}
     image = engine.build_image(image_request(modules, environment, catalog.udf_config))
     failure = image.module_error(INLINE_PATH)

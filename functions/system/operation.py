@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from functions.catalog import CLOUD_URL, SITE_URL, Catalog
 from functions.isolate import Engine
 from functions.node_packages import NodePackage
 from functions.pages import CursorCodec
@@ -46,8 +47,12 @@ class SystemContext:
 
     @property
     def system_environment(self) -> dict[str, str]:
-        """Variables every function sees (spec 03 5.8)."""
-        return {"CONVEX_CLOUD_URL": self.cloud_origin, "CONVEX_SITE_URL": self.site_origin}
+        """Built-in variables as the operator configured them (spec 03 5.8)."""
+        return {CLOUD_URL: self.cloud_origin, SITE_URL: self.site_origin}
+
+    def variables_of(self, catalog: Catalog) -> dict[str, str]:
+        """Every variable that functions of the app see."""
+        return {**catalog.built_in_variables(self.system_environment), **catalog.environment}
 
 
 def enter_asked_component(transaction: Transaction, path: str, args: Args) -> None:

@@ -71,13 +71,14 @@ class AnalysedWith:
     """What an analysis depended on; a push is staged only while it is still so."""
 
     environment: dict[str, str]
+    canonical_urls: dict[str, str]
     hashes: dict[str, str]
     udf_config: dict[str, Any] | None
 
     @classmethod
     def of(cls, catalog: Catalog) -> AnalysedWith:
         hashes = {module.path: module.sha256 for module in catalog.modules.values()}
-        return cls(dict(catalog.environment), hashes, catalog.udf_config)
+        return cls(dict(catalog.environment), dict(catalog.canonical_urls), hashes, catalog.udf_config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,13 @@ def prepare_push(transaction: Transaction, body: dict[str, Any], context: System
     request = parse_push(body)
     catalog = transaction.catalog
     udf_config = next_udf_config(catalog, request.server_version, context)
-    environment = {**context.system_environment, **catalog.environment}
+    environment = context.variables_of(catalog)
     evaluator = Evaluator(context.engine, environment, udf_config, context.node, request.node_packages)
     app_modules = assemble(request, catalog, transaction.snapshot)
     exported = evaluate_definitions(evaluator, request)
     definitions = {APP_PATH: _prepared(evaluator, exported[APP_PATH], app_modules, request.schema)}
-    child_evaluator = Evaluator(context.engine, context.system_environment, udf_config)
+    built_in = catalog.built_in_variables(context.system_environment)
+    child_evaluator = Evaluator(context.engine, built_in, udf_config)
     for component in request.components:
         path, modules = component.definition_path, list(component.modules)
         prepared = _prepared(child_evaluator, exported[path], modules, component.schema)
@@ -228,6 +230,7 @@ def _staged(prepared: PreparedPush, instances: list[StagedInstance]) -> StagedPu
         is_dry_run=prepared.request.is_dry_run,
         is_for_codegen=prepared.request.is_for_codegen,
         environment=prepared.relied_on.environment,
+        canonical_urls=prepared.relied_on.canonical_urls,
         server_version=prepared.udf_config["serverVersion"],
         import_seed=prepared.udf_config["importPhaseRngSeed"],
         import_ts=prepared.udf_config["importPhaseUnixTimestamp"],

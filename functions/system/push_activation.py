@@ -42,10 +42,10 @@ def finish_push(
         raise errors.push_replaced()
     push_id, staged = found
     catalog = transaction.catalog
-    if catalog.environment != staged.environment:
+    if (catalog.environment, catalog.canonical_urls) != (staged.environment, staged.canonical_urls):
         raise errors.environment_changed()
     declarations = env_declarations(staged.app.definition)
-    check_environment(declarations, {**context.system_environment, **catalog.environment}, catalog)
+    check_environment(declarations, context.variables_of(catalog), catalog)
     if body.get("dryRun") is True or staged.is_dry_run:
         return {"authDiff": {"added": [], "removed": []}, "definitionDiffs": {}, "componentDiffs": {}}
     if not staged.builds_indexes:

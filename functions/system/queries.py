@@ -213,16 +213,8 @@ def environment_variables(transaction: Transaction, _args: Args, _context: Syste
 def environment_variable(transaction: Transaction, args: Args, context: SystemContext) -> Any:
     """One variable as functions see it, built-in ones too; None when it is not set."""
     name = argument(args, "name", str)
-    value = {**context.system_environment, **transaction.catalog.environment}.get(name)
+    value = context.variables_of(transaction.catalog).get(name)
     return {"name": name, "value": value} if value is not None else None
-
-
-def cloud_url(_transaction: Transaction, _args: Args, context: SystemContext) -> Any:
-    return context.cloud_origin
-
-
-def site_url(_transaction: Transaction, _args: Args, context: SystemContext) -> Any:
-    return context.site_origin
 
 
 def components(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from functions.system import (
     admin_keys,
     backend_state,
+    canonical_urls,
     dashboard,
     dashboard_edits,
     deletions,
@@ -25,13 +26,6 @@ from functions.system.forecast import evaluate_schemas, prepare_schemas
 from functions.system.operation import Operation, SystemContext, SystemFunction
 from functions.transaction import Transaction
 
-
-def _canonical_urls(
-    _transaction: Transaction, _body: dict[str, Any], _prepared: None, context: SystemContext
-) -> dict[str, str]:
-    return {"convexCloudUrl": context.cloud_origin, "convexSiteUrl": context.site_origin}
-
-
 OPERATIONS: dict[str, Operation] = {
     "get_config_hashes": Operation(push.get_config_hashes),
     "evaluate_schema": Operation(evaluate_schemas, prepare_schemas, is_slow=True),
@@ -46,7 +40,10 @@ OPERATIONS: dict[str, Operation] = {
         environment.update_environment_variables, environment.prepare_update, is_slow=True
     ),
     "list_environment_variables": Operation(environment.list_environment_variables),
-    "get_canonical_urls": Operation(_canonical_urls),
+    "get_canonical_urls": Operation(canonical_urls.get_canonical_urls),
+    "update_canonical_url": Operation(
+        canonical_urls.update_canonical_url, canonical_urls.prepare_update, is_slow=True
+    ),
     "cancel_job": Operation(jobs.cancel_job),
     "cancel_all_jobs": Operation(jobs.cancel_all_jobs),
     "revoke_admin_keys": Operation(admin_keys.revoke_admin_keys),
@@ -78,7 +75,7 @@ _QUERIES: dict[str, _Run] = {
     "_system/cli/queryEnvironmentVariables.js:default": queries.environment_variables,
     "_system/cli/queryEnvironmentVariables.js:get": queries.environment_variable,
     "_system/cli/modules.js:apiSpec": queries.api_spec,
-    "_system/cli/convexUrl.js:cloudUrl": queries.cloud_url,
+    "_system/cli/convexUrl.js:cloudUrl": canonical_urls.cloud_url,
     "_system/cli/exports.js:getLatest": exports.latest_export,
     "_system/cli/queryImport.js:default": imports.get_import,
     "_system/cli/queryImport.js:list": imports.list_imports,
@@ -89,8 +86,8 @@ _QUERIES: dict[str, _Run] = {
     "_system/frontend/getSchemas.js:schemaValidationProgress": queries.nothing,
     "_system/frontend/getById.js:default": queries.document_by_id,
     "_system/frontend/listById.js:default": queries.documents_by_id,
-    "_system/frontend/convexCloudUrl.js:default": queries.cloud_url,
-    "_system/frontend/convexSiteUrl.js:default": queries.site_url,
+    "_system/frontend/convexCloudUrl.js:default": canonical_urls.cloud_url,
+    "_system/frontend/convexSiteUrl.js:default": canonical_urls.site_url,
     "_system/frontend/listEnvironmentVariables.js:default": queries.environment_variables,
     "_system/frontend/deploymentEvents.js:lastPushEvent": deployment_events.last_push,
     "_system/frontend/paginatedDeploymentEvents.js:default": deployment_events.event_page,

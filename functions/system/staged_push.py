@@ -87,6 +87,7 @@ class StagedPush:
     is_dry_run: bool
     is_for_codegen: bool
     environment: dict[str, str]
+    canonical_urls: dict[str, str]
     server_version: str
     import_seed: bytes
     import_ts: int
@@ -113,6 +114,7 @@ class StagedPush:
             "isDryRun": self.is_dry_run,
             "isForCodegen": self.is_for_codegen,
             "environment": self.environment,
+            "canonicalUrls": self.canonical_urls,
             "serverVersion": self.server_version,
             "importSeed": self.import_seed.hex(),
             "importTs": self.import_ts,
@@ -130,6 +132,7 @@ class StagedPush:
             is_dry_run=tree["isDryRun"],
             is_for_codegen=tree["isForCodegen"],
             environment=tree["environment"],
+            canonical_urls=tree.get("canonicalUrls", {}),
             server_version=tree["serverVersion"],
             import_seed=bytes.fromhex(tree["importSeed"]),
             import_ts=tree["importTs"],

@@ -104,6 +104,7 @@ CATALOG_TABLE_NAMES = (
     "_environment_variables",
     "_schemas",
     "_backend_state",
+    "_canonical_urls",
 )
 """Tables whose every write makes a new catalog (design D8)."""
 

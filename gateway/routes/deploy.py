@@ -31,6 +31,8 @@ _ADMIN_OPERATIONS = {
     "/deploy2/finish_push": ("finish_push", _DEPLOY),
     "/update_environment_variables": ("update_environment_variables", _ENVIRONMENT),
     "/v1/update_environment_variables": ("update_environment_variables", _ENVIRONMENT),
+    "/update_canonical_url": ("update_canonical_url", _ENVIRONMENT),
+    "/v1/update_canonical_url": ("update_canonical_url", _ENVIRONMENT),
     "/delete_tables": ("delete_tables", _DATA),
     "/delete_component": ("delete_component", _DATA),
     "/v1/pause_deployment": ("pause_deployment", "PauseDeployment"),
@@ -113,9 +115,8 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
 
     @routes.get("/v1/get_canonical_urls")
     async def get_canonical_urls() -> Response:
-        require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
-        urls = {"convexCloudUrl": core.settings.cloud_origin, "convexSiteUrl": core.settings.site_origin}
-        return json_response(orjson.dumps(urls))
+        identity = require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
+        return json_response(await core.backend.admin("get_canonical_urls", b"{}", identity))
 
     @routes.get("/v1/deployment_info")
     async def deployment_info() -> Response:

@@ -24,7 +24,9 @@ def verified(token: str) -> dict[str, Any]:
 
 
 def test_a_token_is_verified_by_the_published_key_and_says_who_issued_it_and_until_when() -> None:
-    token = sign_token(SIGNER, {"claims": {"sub": "ann", "n": [1, None]}, "expiresInSeconds": 60}, NOW)
+    token = sign_token(
+        SIGNER, {"claims": {"sub": "ann", "n": [1, None]}, "expiresInSeconds": 60}, ISSUER, NOW
+    )
     own = {"iss": ISSUER, "iat": NOW, "exp": NOW + 60}
     assert verified(token) == {"sub": "ann", "n": [1, None], **own}
 
@@ -35,30 +37,30 @@ def test_another_secret_has_another_key() -> None:
 
 
 def test_a_changed_token_is_verified_no_more() -> None:
-    head, _, signature = SIGNER.sign({"sub": "ann"}, NOW, 1).split(".")
-    other = SIGNER.sign({"sub": "eve"}, NOW, 1).split(".")[1]
+    head, _, signature = SIGNER.sign({"sub": "ann"}, ISSUER, NOW, 1).split(".")
+    other = SIGNER.sign({"sub": "eve"}, ISSUER, NOW, 1).split(".")[1]
     with pytest.raises(jwt.InvalidSignatureError):
         verified(f"{head}.{other}.{signature}")
 
 
 def test_signing_again_gives_the_same_bytes() -> None:
     again = TokenSigner(SECRET, ISSUER)
-    assert again.sign({"sub": "ann"}, NOW, 5) == SIGNER.sign({"sub": "ann"}, NOW, 5)
+    assert again.sign({"sub": "ann"}, ISSUER, NOW, 5) == SIGNER.sign({"sub": "ann"}, ISSUER, NOW, 5)
 
 
 @pytest.mark.parametrize("name", ["iss", "iat", "exp", "nbf", "convexRole", "CVX", "ConvexX"])
 def test_claims_of_the_deployment_are_refused_by_name(name: str) -> None:
     with pytest.raises(BackendError, match=f"the claim `{name}` is reserved"):
-        sign_token(SIGNER, {"claims": {name: 1}, "expiresInSeconds": 60}, NOW)
+        sign_token(SIGNER, {"claims": {name: 1}, "expiresInSeconds": 60}, ISSUER, NOW)
 
 
 @pytest.mark.parametrize("seconds", [None, 0, -1, 0.5, 3_601, "60", True])
 def test_a_validity_that_cannot_be_is_refused(seconds: Any) -> None:
     with pytest.raises(BackendError, match=r"`expiresInSeconds` for `auth\.signJwt`"):
-        sign_token(SIGNER, {"expiresInSeconds": seconds}, NOW)
+        sign_token(SIGNER, {"expiresInSeconds": seconds}, ISSUER, NOW)
 
 
 @pytest.mark.parametrize("claims", [[], "sub", 1, {"big": "x" * ISSUED_TOKEN_CLAIMS_BYTES_MAX}])
 def test_claims_that_are_no_object_or_too_large_are_refused(claims: Any) -> None:
     with pytest.raises(BackendError, match=r"`claims` for `auth\.signJwt`"):
-        sign_token(SIGNER, {"claims": claims, "expiresInSeconds": 60}, NOW)
+        sign_token(SIGNER, {"claims": claims, "expiresInSeconds": 60}, ISSUER, NOW)

@@ -228,6 +228,8 @@ async def known_of(site: FuzzSite) -> Known:
         "/api/deploy2/report_push_completed": {"spans": []},
         "/api/update_environment_variables": {"changes": [{"name": "A", "value": "b"}]},
         "/api/v1/update_environment_variables": {"changes": [{"name": "A", "value": None}]},
+        "/api/update_canonical_url": {"requestDestination": "convexCloud", "url": "http://127.0.0.1:1"},
+        "/api/v1/update_canonical_url": {"requestDestination": "convexSite", "url": None},
         "/api/cancel_job": {"id": "k" * 32, "componentId": None},
         "/api/cancel_all_jobs": {"udfPath": "shop:increment", "startNextTs": 1, "endNextTs": "5"},
         "/api/delete_tables": {"tableNames": ["notes", "other"], "componentId": None},

@@ -21,6 +21,8 @@ WRITES = [
     ("/api/deploy2/start_push", "Deploy"),
     ("/api/deploy2/finish_push", "Deploy"),
     ("/api/update_environment_variables", "WriteEnvironmentVariables"),
+    ("/api/update_canonical_url", "WriteEnvironmentVariables"),
+    ("/api/v1/update_canonical_url", "WriteEnvironmentVariables"),
     ("/api/v1/pause_deployment", "PauseDeployment"),
     ("/api/v1/unpause_deployment", "UnpauseDeployment"),
     ("/api/cancel_job", "WriteData"),

@@ -459,11 +459,9 @@ def test_the_other_deploy_routes_answer_what_the_cli_reads() -> None:
     async def scenario(site: Site) -> None:
         done = await site.http.post("/api/deploy2/report_push_completed", json={"adminKey": KEY, "spans": []})
         assert done.content == b"null"
+        site.backend.admin_answers["get_canonical_urls"] = [b'{"convexCloudUrl":"u","convexSiteUrl":"v"}']
         urls = await site.http.get("/api/v1/get_canonical_urls", headers=ADMIN_HEADERS)
-        assert urls.json() == {
-            "convexCloudUrl": SETTINGS.cloud_origin,
-            "convexSiteUrl": SETTINGS.site_origin,
-        }
+        assert urls.json() == {"convexCloudUrl": "u", "convexSiteUrl": "v"}
         info = await site.http.get("/api/v1/deployment_info", headers=ADMIN_HEADERS)
         assert info.json() == {"kind": "selfHosted"}
         changes = {"changes": [{"name": "A", "value": "b"}]}
