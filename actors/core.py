@@ -171,6 +171,8 @@ class Core:
             return self._index_names(arguments[0])
         if method == "status":
             return self.status()
+        if method == "table_rows":
+            return self._table_writes.recent.of_table(self._shard.catalog(), *arguments)
         if method == "arm":
             return self.pauses.arm(*arguments)
         raise internal_server_error()

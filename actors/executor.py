@@ -47,6 +47,7 @@ from actors.node_reader import NodeReader
 from actors.push_preparation import PushPreparation
 from actors.runtime import Client, Peer
 from actors.system_calls import SystemCalls, check_may_write
+from actors.table_rows import MinuteRows, TableRows
 from actors.transactor import Transactor
 from actors.transfer_worker import TransferWorker
 from functions.isolate import Engine
@@ -84,6 +85,7 @@ class Executor:
         self._actions = self._make_actions(executors) if executors is not None else None
         self._http_actions = HttpActions(self._actions) if self._actions is not None else None
         self._workers = self._make_workers() if executors is not None else ()
+        self._rows_read = TableRows()
         self.calls_run = 0
 
     def _make_actions(self, executors: ExecutorPool) -> Actions:
@@ -163,6 +165,7 @@ class Executor:
             "run_inline": self._answer_run_inline,
             "operate": self._operate,
             "prepare_push": self._push_preparation.prepare,
+            "table_rows": self._answer_table_rows,
         }
         if method in handlers:
             await self._has_core.wait()  # a gateway may know us before we know the core
@@ -177,12 +180,12 @@ class Executor:
     async def _answer_run(self, call: Sequence[Any], ts: int | None) -> list[Any] | None:
         started = time.perf_counter()
         ended = await self._reader.searching(lambda: self._run(RunCall(*call), ts))
-        return outcome_fields(ended, time.perf_counter() - started) if ended is not None else None
+        return self._told(ended, started) if ended is not None else None
 
     async def _answer_run_inline(self, fields: Sequence[Any], source: str, component_id: str) -> list[Any]:
         started, call = time.perf_counter(), RunCall(*fields)
         ended = await self._reader.searching(lambda: self._run_inline(call, source, component_id))
-        return outcome_fields(ended, time.perf_counter() - started)
+        return self._told(ended, started)
 
     async def _answer_run_job(self, job_id: str, call_id: bytes, may_start: bool) -> Any:
         started = time.perf_counter()
@@ -191,8 +194,17 @@ class Executor:
             return ["start", wire_call(ended)]
         if ended is None:
             return None
-        outcome = outcome_fields(ended, time.perf_counter() - started)
-        return ["ran", *address, _job_request_id(call_id), outcome]
+        return ["ran", *address, _job_request_id(call_id), self._told(ended, started)]
+
+    def _told(self, ended: Ended, started: float) -> list[Any]:
+        """The outcome as it travels. What it read is counted as its caller is told: once, whatever was run
+        again."""
+        self._rows_read.count(ended.outcome.rows_read, self._now_ns())
+        return outcome_fields(ended, time.perf_counter() - started)
+
+    async def _answer_table_rows(self, component: str, name: str) -> list[MinuteRows]:
+        snapshot = self._reader.snapshot(self._reader.published_ts)
+        return self._rows_read.of_table(self._reader.catalog(snapshot), component, name)
 
     async def _answer_run_job_action(self, job_id: str, fields: Sequence[Any]) -> Any:
         started, call = time.perf_counter(), RunCall(*fields)
@@ -211,8 +223,7 @@ class Executor:
         await self._system.transact_for_action("_system/end_action", end)
         if ended is None:
             return None
-        outcome = outcome_fields(ended, time.perf_counter() - started)
-        return [call.component, call.path, call.request_id, outcome]
+        return [call.component, call.path, call.request_id, self._told(ended, started)]
 
     def disconnected(self, client: Client) -> None:
         """A running call ends and its answer is dropped; whoever waited for a response has gone."""

@@ -1,12 +1,10 @@
-"""How much was written into each table since the core began, as committed: for whoever watches the server.
-
-What is read per table nobody counts: it would cost every row that is read.
-"""
+"""How much was written into each table since the core began, as committed: for whoever watches the server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from actors.table_rows import TableRows
 from functions.catalog import Catalog
 from log.committer import Commit
 from log.limits import USER_TABLES_MAX
@@ -22,17 +20,21 @@ class TableWrites:
     def __init__(self, catalog: Callable[[], Catalog], tablets_max: int = _TABLETS_MAX) -> None:
         self._catalog, self._tablets_max = catalog, tablets_max
         self._written: dict[bytes, list[int]] = {}  # tablet -> [documents, bytes]
+        self.recent = TableRows()
 
     def follow(self, commits: Sequence[Commit]) -> None:
         written = self._written
         for commit in commits:
+            rows: dict[bytes, int] = {}
             for write in commit.body.writes:
                 counts = written.get(write.tablet_id)
                 if counts is None:
                     counts = written[write.tablet_id] = [0, 0]
                 counts[0] += 1
+                rows[write.tablet_id] = rows.get(write.tablet_id, 0) + 1
                 if write.document is not None:
                     counts[1] += write.size_bytes
+            self.recent.count(rows, commit.record.ts)
         if len(written) > self._tablets_max:
             self._forget_deleted()
 

@@ -19,6 +19,7 @@ from actors.executor_pool import ExecutorPool
 from actors.runtime import ConnectionLost, Peer
 from cluster.processes import memory_bytes
 from gateway.backend import (
+    ROWS_READ,
     FunctionCall,
     FunctionError,
     FunctionOutcome,
@@ -28,6 +29,7 @@ from gateway.backend import (
     Invalidated,
     Invalidation,
     JobListener,
+    MinuteRows,
     Registered,
     StreamListener,
     Unanswered,
@@ -212,6 +214,12 @@ class ClusterBackend:
     def listen_to_jobs(self, listener: JobListener) -> None:
         self._job_listener = listener
 
+    async def table_rows(self, metric: str, component: str, table: str) -> list[MinuteRows]:
+        readers = {*self._executors.peers, *self._slow_executors.peers}
+        asked = readers if metric == ROWS_READ else {self._core}
+        answers = await asyncio.gather(*(_rows_of(peer, component, table) for peer in asked if peer))
+        return [(minute, rows) for answer in answers for minute, rows in answer]
+
     async def actor_facts(self) -> list[dict[str, Any]]:
         others = await asyncio.gather(*(_facts_of(role, peer) for role, peer in self._roster().items()))
         pid = os.getpid()
@@ -323,6 +331,15 @@ async def _facts_of(role: str, peer: Peer | None) -> dict[str, Any]:
         except (ConnectionLost, BackendError, TimeoutError):
             pass  # it is reported as what it is for whoever asks: not there
     return {"role": role, "is_up": False}
+
+
+async def _rows_of(peer: Peer, component: str, table: str) -> Sequence[Sequence[int]]:
+    """None of whoever does not answer, or has been there for less than all of it: a chart has gaps then."""
+    with contextlib.suppress(ConnectionLost, BackendError, TimeoutError):
+        async with asyncio.timeout(ACTOR_FACTS_SECONDS_MAX):
+            found: Sequence[Sequence[int]] = await peer.call("table_rows", component, table)
+            return found
+    return ()
 
 
 def _pairs(headers: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:

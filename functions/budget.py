@@ -47,11 +47,13 @@ class Budget:
     functions_scheduled: int = 0
     scheduled_args_bytes: int = 0
     large_documents: dict[str, int] = field(default_factory=dict)  # those near the limit, with their bytes
+    rows_read: dict[bytes, int] = field(default_factory=dict)  # of `documents_read`, by tablet
 
-    def read_document(self, size_bytes: int, *, is_system: bool) -> None:
+    def read_document(self, tablet_id: bytes, size_bytes: int, *, is_system: bool) -> None:
         if is_system:
             return
         self.documents_read += 1
+        self.rows_read[tablet_id] = self.rows_read.get(tablet_id, 0) + 1
         self.bytes_read += size_bytes
         if self.documents_read > self.ceilings.documents_read:
             raise errors.too_many_documents_read(self.ceilings.documents_read)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from functions import errors, syscall_arguments
@@ -82,6 +83,7 @@ class RunOutcome:
     observed: Observed | None = None
     usage: Usage = NO_USAGE  # of the call's own transaction, nested calls included; no record keeps it
     audit_lines: tuple[bytes, ...] = ()  # JSON objects, of the whole call tree
+    rows_read: Mapping[bytes, int] = field(default_factory=dict)  # of `usage`, by tablet
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +204,12 @@ class Runner:
             value, error = None, killed.error
         for warning in call_warnings(callee.arguments, transaction.budget, value):
             logs.add("WARN", [warning])
-        usage = transaction.budget.usage(keeps_writes=error is None)
+        usage, rows = transaction.budget.usage(keeps_writes=error is None), transaction.budget.rows_read
         journal = context.journal_end_next
         audited = audit_lines_of(context, now_ms) if transaction.audited and error is None else ()
-        return RunOutcome(value, error, udf_type, tuple(logs.pretty()), journal, observed, usage, audited)
+        return RunOutcome(
+            value, error, udf_type, tuple(logs.pretty()), journal, observed, usage, audited, rows
+        )
 
     def _enter(
         self, callee: _Callee, context: CallContext, seed: bytes, now_ms: float, user_seconds: float

@@ -107,7 +107,8 @@ class Scan:
         else:
             transaction.record_read(self._index, self._low, after)
             self._low = after
-        transaction.budget.read_document(row.size_bytes, is_system=self._table.is_system)
+        table = self._table
+        transaction.budget.read_document(table.tablet_id, row.size_bytes, is_system=table.is_system)
         return row
 
     def count(self) -> int:

@@ -137,7 +137,7 @@ class Transaction:
         """The document, or None; its id is read either way."""
         row = self._lookup(table, document_id)
         if row is not None:
-            self.budget.read_document(row.size_bytes, is_system=table.is_system)
+            self.budget.read_document(table.tablet_id, row.size_bytes, is_system=table.is_system)
         return row
 
     def scan(self, index: Index, table: Table, start: bytes, end: bytes | None, *, descending: bool) -> Scan:
@@ -265,7 +265,7 @@ class Transaction:
         row = self._lookup(table, document_id)
         if row is None:
             raise nonexistent_document(verb, document_id)
-        self.budget.read_document(row.size_bytes, is_system=table.is_system)
+        self.budget.read_document(table.tablet_id, row.size_bytes, is_system=table.is_system)
         written = self._written.get(document_id)
         if written is not None and written.document is not None:
             return written.document

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.backend import ROWS_READ, ROWS_WRITTEN, MinuteRows
 from gateway.concurrency import COUNTED_STATES
 from gateway.function_log import display_path
 from gateway.recent_usage import MINUTE_SECONDS, Activity, FunctionKey, RecentUsage, percentile_seconds
@@ -70,6 +71,8 @@ RATES: dict[str, Measure] = {
     "subscriptionInvalidations": lambda activity: float(activity.invalidations),
 }
 """`metric` of udf_rate."""
+TABLE_METRICS = (ROWS_READ, ROWS_WRITTEN)
+"""`metric` of table_rate."""
 
 
 # --- charts -----------------------------------------------------------------------------------------
@@ -142,6 +145,16 @@ def concurrency_charts(recent: RecentUsage, window: Window) -> dict[str, Series]
         f"outstanding_functions:isolate:{udf_type}:{state}": window.series(map(float, numbers))
         for (udf_type, state), numbers in most.items()
     }
+
+
+def table_chart(rows: Iterable[MinuteRows], window: Window) -> Series:
+    """How many rows of a table."""
+    counted = [0] * window.parts
+    for minute, number in rows:
+        part = window.part_of(minute)
+        if part is not None:
+            counted[part] += number
+    return window.series(map(float, counted))
 
 
 def name_of(key: FunctionKey) -> str:

@@ -165,6 +165,9 @@ class HttpActionRun(Protocol):
         """The client has gone; `answer` then tells how the run ended."""
 
 
+ROWS_READ, ROWS_WRITTEN = "rowsRead", "rowsWritten"
+MinuteRows = tuple[int, int]
+"""The number of a minute since 1970, and how many rows of a table."""
 JobListener = Callable[[FunctionCall, FunctionOutcome], None]
 StreamListener = Callable[[int, Sequence[Invalidation]], None]
 
@@ -219,6 +222,10 @@ class Backend(Protocol):
 
     def listen_to_jobs(self, listener: JobListener) -> None:
         """Set the one listener that hears of each scheduled job that was run."""
+
+    async def table_rows(self, metric: str, component: str, table: str) -> Sequence[MinuteRows]:
+        """Rows that functions read of a table ("rowsRead"), or that were written into it ("rowsWritten"), in
+        the last hours; none of a table that is not there. A minute may come more than once."""
 
     async def actor_facts(self) -> list[dict[str, Any]]:
         """What each actor says of itself, by name: "role", "is_up", and numbers where there are any. Who does

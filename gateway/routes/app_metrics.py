@@ -15,7 +15,7 @@ from quart import Blueprint, Response, request
 
 from functions.path import parse_function_path
 from gateway import app_metrics
-from gateway.app_metrics import NANOSECONDS, RATES, Measure, Window
+from gateway.app_metrics import NANOSECONDS, RATES, TABLE_METRICS, Measure, Window
 from gateway.core import GatewayCore
 from gateway.http import HttpRequest
 from gateway.identity import require_admin
@@ -46,6 +46,15 @@ def app_metrics_routes(core: GatewayCore) -> Blueprint:
 
     for kind, chart in _CHARTS.items():
         add_chart(kind, chart)
+
+    @routes.get("/table_rate")
+    async def table_rate() -> Response:
+        require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
+        window, named = _window(request.args), _table(request.args)
+        return json_response(
+            orjson.dumps(app_metrics.table_chart(await core.backend.table_rows(*named), window))
+        )
+
     return routes
 
 
@@ -147,6 +156,16 @@ def _named(arguments: Arguments) -> IsWanted:
     if udf_type != HTTP_ACTION and " " not in path:
         path = parse_function_path(path).canonical
     return lambda key: (key.component, key.path) == (component, path) and udf_type in (None, key.udf_type)
+
+
+def _table(arguments: Arguments) -> tuple[str, str, str]:
+    """(metric, component, name of the table)"""
+    metric, name = arguments.get("metric", ""), arguments.get("name")
+    if metric not in TABLE_METRICS:
+        raise errors.bad_query_args(f"`metric` must be one of {', '.join(TABLE_METRICS)}")
+    if name is None:
+        raise errors.bad_query_args("`name` must name a table")
+    return metric, arguments.get("componentPath", ""), name
 
 
 def _length_max(arguments: Arguments) -> int:

@@ -71,6 +71,9 @@ def test_each_committed_document_is_counted_in_its_table_with_its_new_bytes(seed
                 count[key[0]] += 1
                 size[key[0]] += values.size_of(after[key]) if key in after else 0
         assert watched.facts() == {name: (count[name], size[name]) for name in count}, f"seed {seed}"
+        for name in count:
+            recent = watched.writes.recent.of_table(watched.database.catalog, "", name)
+            assert sum(rows for _minute, rows in recent) == count[name], f"seed {seed}"
 
 
 def test_tables_that_are_gone_are_forgotten_when_there_are_many() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -83,3 +85,26 @@ def test_calls_and_what_they_read_and_wrote_are_counted(server: RunningServer, a
 def test_nobody_is_told_without_an_admin_key(server: RunningServer, app: Path) -> None:
     answer = httpx.get(f"{server.url}/metrics")
     assert answer.status_code in (401, 403) and "tidelog_" not in answer.text
+
+
+def test_the_dashboards_chart_shows_what_was_read_and_written(server: RunningServer, app: Path) -> None:
+    def rows(metric: str, table: str, component: str = "") -> float:
+        now = int(time.time())
+        start, end = ({"secs_since_epoch": at, "nanos_since_epoch": 0} for at in (now - 7_200, now + 3_600))
+        arguments = {
+            "window": json.dumps({"start": start, "end": end, "num_buckets": 1}),
+            "name": table,
+            "metric": metric,
+            "componentPath": component,
+        }
+        headers = {"Authorization": f"Convex {server.admin_key()}"}
+        address = f"{server.url}/api/app_metrics/table_rate"
+        ((_time, number),) = httpx.get(address, params=arguments, headers=headers, timeout=30).json()
+        return float(number)
+
+    read, written = rows("rowsRead", "messages"), rows("rowsWritten", "messages")
+    for number in range(3):
+        call(server, "mutation", "messages:send", {"channel": "charted", "body": f"number {number}"})
+    call(server, "query", "messages:list", {"channel": "charted"})
+    assert (rows("rowsRead", "messages") - read, rows("rowsWritten", "messages") - written) == (3, 3)
+    assert rows("rowsRead", "messages", "nowhere") == 0

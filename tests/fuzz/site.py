@@ -258,6 +258,7 @@ async def known_of(site: FuzzSite) -> Known:
         "/api/import/upload_part": {"uploadToken": things.upload_token, "partNumber": "1"},
         "/api/export/request/zip": {"includeStorage": "true", "component": ""},
         "/api/shapes2": {"component": ""},
+        "/api/app_metrics/table_rate": {"window": _WINDOW, "name": "notes", "metric": "rowsRead"},
         "/api/check_admin_key": {"adminKey": "x"},
     }
     for _, path in routes_of(site.core):

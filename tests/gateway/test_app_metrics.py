@@ -236,6 +236,11 @@ def window(start: object, end: object, parts: int) -> str:
 
 HOUR = window(time_of(FIRST * 60), time_of((FIRST + 60) * 60), 60)
 LIST = {"window": HOUR, "path": "m.js:list"}
+ROWS = {
+    ("rowsRead", "", "notes"): [(FIRST - 1, 100), (FIRST, 3), (FIRST + 2, 4), (FIRST, 5), (FIRST + 60, 100)],
+    ("rowsWritten", "", "notes"): [(FIRST + 59, 1)],
+    ("rowsRead", "ledger", "notes"): [(FIRST + 1, 2)],
+}
 
 
 def add_calls(core: GatewayCore) -> None:
@@ -262,7 +267,9 @@ def asking(
     prepare: Callable[[GatewayCore], None] = add_calls,
 ) -> httpx.Response:
     async def body() -> httpx.Response:
-        core = GatewayCore(FakeBackend(), SETTINGS, lambda defect: None)
+        backend = FakeBackend()
+        backend.rows = ROWS
+        core = GatewayCore(backend, SETTINGS, lambda defect: None)
         prepare(core)
         transport = httpx.ASGITransport(app=build_app(core))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -322,8 +329,40 @@ def test_percentiles_and_the_top_functions_are_answered_with_their_names() -> No
 def test_the_rest_of_the_page_is_there() -> None:
     all_time = window(time_of(0), time_of(1 << 40), 1)
     assert numbers(asking("scheduled_job_lag", {"window": all_time}, prepare=add_job).json()) == [2.5]
-    refused = asking("table_rate", {"window": HOUR, "name": "messages", "metric": "rowsRead"})
+    refused = asking("rows_of_all_tables", {"window": HOUR})
     assert (refused.status_code, refused.json()["code"]) == (400, "NotSupportedYet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"name": "notes", "metric": "rowsRead"}, {0: 8, 2: 4}),
+        ({"name": "notes", "metric": "rowsWritten"}, {59: 1}),
+        ({"name": "notes", "metric": "rowsRead", "componentPath": "ledger"}, {1: 2}),
+        ({"name": "nowhere", "metric": "rowsRead"}, {}),
+    ],
+)
+def test_rows_of_a_table_are_answered_in_the_parts_of_the_window(
+    arguments: dict[str, str], expected: dict[int, float]
+) -> None:
+    series = answered("table_rate", {"window": HOUR, **arguments})
+    assert numbers(series) == [expected.get(part, 0) for part in range(60)]
+    assert series[0][0] == time_of(FIRST * 60)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"metric": "rowsRead", "window": HOUR},
+        {"name": "notes", "window": HOUR},
+        {"name": "notes", "metric": "rows", "window": HOUR},
+        {"name": "notes", "metric": "rowsRead"},
+    ],
+)
+def test_rows_of_no_table_of_no_metric_or_of_no_time_are_refused(arguments: dict[str, str]) -> None:
+    refused = asking("table_rate", arguments)
+    assert (refused.status_code, refused.json()["code"]) == (400, "BadQueryArgs")
+    assert asking("table_rate", {"window": HOUR, "name": "n", "metric": "rowsRead"}, {}).status_code == 403
 
 
 @pytest.mark.parametrize("k", ["0", "26", "-1", "five", "", "1.5", "٣", "1" * 5_000])

@@ -24,6 +24,7 @@ from gateway.backend import (
     Invalidated,
     Invalidation,
     JobListener,
+    MinuteRows,
     Registered,
     StreamListener,
     Unanswered,
@@ -183,6 +184,7 @@ class FakeBackend:
         self.calls: list[FunctionCall] = []
         self.registered: dict[int, set[str]] = {}
         self.facts: list[dict[str, Any]] = []
+        self.rows: dict[tuple[str, str, str], list[MinuteRows]] = {}  # by metric, component, table
         self.admin_calls: list[tuple[str, bytes, Identity]] = []
         self.admin_answers: dict[str, list[bytes]] = {}
         self._versions: dict[str, list[tuple[int, Any]]] = {}
@@ -294,6 +296,9 @@ class FakeBackend:
 
     def listen_to_jobs(self, listener: JobListener) -> None:
         self._job_listener = listener
+
+    async def table_rows(self, metric: str, component: str, table: str) -> Sequence[MinuteRows]:
+        return self.rows.get((metric, component, table), ())
 
     async def actor_facts(self) -> list[dict[str, Any]]:
         return self.facts
