@@ -139,6 +139,34 @@ def test_only_calls_of_the_app_are_replayed(story: Story, tmp_path: Path) -> Non
     laboratory.view.close()
 
 
+def test_an_address_that_an_operator_set_is_seen_again_as_of_its_time(tmp_path: Path) -> None:
+    source = """
+    export const vouch = mutation(async () => {
+      const token = await call("signJwt", { version: "1.48.0", claims: {}, expiresInSeconds: 60 });
+      return insert("tokens", { token, url: process.env.CONVEX_CLOUD_URL });
+    });
+    """
+    server = RecordedServer(tmp_path / "data")
+
+    async def play() -> None:
+        async with server:
+            await server.push(SHOP + source)
+            for url in (None, "https://other.example", None):
+                body = {"requestDestination": "convexCloud", "url": url}
+                await server.operate("update_canonical_url", body)
+                assert (await server.mutate("vouch", {})).error is None
+
+    asyncio.run(play())
+    log = ProvenLog(SqliteReader(server.folder / "log"))
+    view = PastView(log, tmp_path / "view")
+    replayer = Replayer(view, runner_of(engine(), server.settings))
+    bodies = [body_of(record) for record in log.read_from(1) if is_user_mutation(body_of(record))]
+    own = server.settings.cloud_origin.encode()
+    assert [own in (body.writes[-1].document or b"") for body in bodies] == [True, False, True]
+    assert [replayer.replay(body) for body in bodies] == [(), (), ()]
+    view.close()
+
+
 # --- different --------------------------------------------------------------------------------------
 
 

@@ -99,6 +99,16 @@ def uuid_of(files: Files, storage_id: str) -> str:
     return str(files.call("storageGetUrl", storageId=storage_id)).rsplit("/", 1)[1]
 
 
+def test_addresses_of_files_begin_with_the_one_that_an_operator_set(files: Files) -> None:
+    storage_id, other = files.store(), "https://other.example/deployment"
+    body = {"requestDestination": "convexCloud", "url": other}
+    for url, expected in ((other, other), (None, ORIGIN)):
+        files.deployment.operate("update_canonical_url", {**body, "url": url})
+        address = files.call("storageGetUrl", storageId=storage_id)
+        assert address == f"{expected}/api/storage/{uuid_of(files, storage_id)}"
+        assert files.call("storageGenerateUploadUrl").startswith(f"{expected}/api/storage/upload?token=")
+
+
 # --- what functions see --------------------------------------------------------------------------------
 
 
