@@ -14,14 +14,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from actors.calls import RunCall, wire_call
+from actors.calls import wire_call
 from actors.executor_pool import ExecutorPool
 from actors.runtime import ConnectionLost, Peer
+from cluster.call_forms import call_by_action, http_fields, job_call, outcome_of, run_call
 from cluster.processes import memory_bytes
 from gateway.backend import (
     ROWS_READ,
     FunctionCall,
-    FunctionError,
     FunctionOutcome,
     HttpActionAnswer,
     HttpActionCall,
@@ -33,7 +33,6 @@ from gateway.backend import (
     Registered,
     StreamListener,
     Unanswered,
-    Usage,
 )
 from log.errors import BackendError, internal_server_error, unknown_outcome
 from log.identity import Identity
@@ -99,7 +98,7 @@ class ClusterBackend:
             return
         if event == "ran":
             component, path, request_id, fields, late_seconds = arguments
-            self._tell_of(_job_call(component, path, request_id, late_seconds), fields)
+            self._tell_of(job_call(component, path, request_id, late_seconds), fields)
         if event == "stream":
             published_ts, hits = arguments
             invalidations = [Invalidation(*hit) for hit in hits]
@@ -109,14 +108,14 @@ class ClusterBackend:
     def _tell_of(self, call: FunctionCall, fields: Sequence[Any]) -> None:
         """A function was run that no client had called: a job, or what an action called."""
         if self._job_listener is not None:
-            self._job_listener(call, _outcome(fields))
+            self._job_listener(call, outcome_of(fields))
             self._tell_of_calls(call, fields)
 
     def _tell_of_calls(self, by: FunctionCall | HttpActionCall, fields: Sequence[Any]) -> None:
         """What an action called is part of its request, and in its trace. Executors are not told of traces:
         the outcome of the action brings the calls to whoever knows."""
         for component, path, identity_kind, called in fields[-1]:
-            self._tell_of(_call_by_action(by, component, path, identity_kind), called)
+            self._tell_of(call_by_action(by, component, path, identity_kind), called)
 
     def _advance(self, published_ts: int, invalidations: list[Invalidation]) -> None:
         self._published_ts = max(self._published_ts, published_ts)
@@ -162,11 +161,11 @@ class ClusterBackend:
         return outcome
 
     async def run_action(self, call: FunctionCall) -> FunctionOutcome:
-        return await self._run_slowly(wire_call(_run_call("Action", call, None)), call)
+        return await self._run_slowly(wire_call(run_call("Action", call, None)), call)
 
     async def begin_http_action(self, call: HttpActionCall) -> HttpActionRun:
         number = next(self._http_numbers)
-        peer, answer = await self._slow_executors.ask_one("http_begin", number, _http_fields(call))
+        peer, answer = await self._slow_executors.ask_one("http_begin", number, http_fields(call))
         return _HttpRun(self, peer, number, answer, call)
 
     async def run_any(self, call: FunctionCall) -> FunctionOutcome:
@@ -176,8 +175,8 @@ class ClusterBackend:
 
     async def run_inline(self, call: FunctionCall, source: str, component_id: str) -> FunctionOutcome:
         """Evaluating a module takes longer than a call may keep others waiting."""
-        arguments = (wire_call(_run_call("Query", call, None)), source, component_id)
-        return _outcome(await self._for_slow_work().ask("run_inline", *arguments, may_repeat=True))
+        arguments = (wire_call(run_call("Query", call, None)), source, component_id)
+        return outcome_of(await self._for_slow_work().ask("run_inline", *arguments, may_repeat=True))
 
     async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
         if operation in _WORKER_OPERATIONS:
@@ -239,11 +238,11 @@ class ClusterBackend:
         *,
         may_repeat: bool,
     ) -> FunctionOutcome:
-        message = wire_call(_run_call(udf_type, call, journal))
+        message = wire_call(run_call(udf_type, call, journal))
         fields = await self._executors.ask("run", message, ts, may_repeat=may_repeat)
         if fields is None:  # an action, as it turned out
             return await self._run_slowly(message, call)
-        return _outcome(fields)
+        return outcome_of(fields)
 
     async def _run_slowly(self, message: tuple[Any, ...], call: FunctionCall) -> FunctionOutcome:
         fields = await self._slow_executors.ask("run", message, None, may_repeat=False)
@@ -251,7 +250,7 @@ class ClusterBackend:
 
     def _ended_slowly(self, fields: Sequence[Any], call: FunctionCall | HttpActionCall) -> FunctionOutcome:
         self._tell_of_calls(call, fields)
-        outcome = _outcome(fields)
+        outcome = outcome_of(fields)
         self._published_ts = max(self._published_ts, outcome.ts)
         return outcome
 
@@ -344,84 +343,3 @@ async def _rows_of(peer: Peer, component: str, table: str) -> Sequence[Sequence[
 
 def _pairs(headers: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in headers)
-
-
-def _http_fields(call: HttpActionCall) -> tuple[Any, ...]:
-    """The wire form of functions.http_action.HttpActionRequest."""
-    identity = call.identity
-    return (
-        call.method,
-        call.url,
-        call.path,
-        call.headers,
-        call.body,
-        call.has_more_body,
-        identity.kind,
-        identity.attributes_json,
-        call.identity_error,
-        call.request_id,
-        call.requester,
-    )
-
-
-def _run_call(udf_type: str | None, call: FunctionCall, journal: str | None) -> RunCall:
-    return RunCall(
-        udf_type=udf_type,
-        path=call.path,
-        component=call.component,
-        args=call.args,
-        identity_kind=call.identity.kind,
-        identity_attributes=call.identity.attributes_json,
-        request_id=call.request_id,
-        journal=journal,
-        call_id=os.urandom(16),
-        session_id=call.session_id,
-        session_request=call.session_request,
-        requester_fields=call.requester,
-    )
-
-
-def _job_call(component: str, path: str, request_id: str, late_seconds: float) -> FunctionCall:
-    """A scheduled job as a call; no client called it."""
-    return FunctionCall(
-        path=path,
-        args=b"[]",
-        identity=Identity("system"),
-        component=component,
-        request_id=request_id,
-        caller="Scheduler",
-        late_seconds=late_seconds,
-    )
-
-
-def _call_by_action(
-    by: FunctionCall | HttpActionCall, component: str, path: str, identity_kind: str
-) -> FunctionCall:
-    return FunctionCall(
-        path=path,
-        args=b"[]",
-        identity=Identity(identity_kind),
-        component=component,
-        request_id=by.request_id,
-        caller="Action",
-        trace_id=by.trace_id,
-    )
-
-
-def _outcome(fields: Sequence[Any]) -> FunctionOutcome:
-    value, message, data, log_lines, ts, journal, reads, identity, time, seconds, *rest = fields
-    udf_type, used, audit_lines, _calls = rest
-    return FunctionOutcome(
-        value=value,
-        error=FunctionError(message, data) if message is not None else None,
-        log_lines=log_lines,
-        ts=ts,
-        journal=journal,
-        reads=reads,
-        observed_identity=identity,
-        observed_time=time,
-        execution_seconds=seconds,
-        udf_type=udf_type,
-        usage=Usage(*used),
-        audit_lines=tuple(audit_lines),
-    )

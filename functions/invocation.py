@@ -49,6 +49,7 @@ from functions.outcome import (
     SourceMaps,
     error_of_termination,
     error_of_thrown,
+    of_the_whole_call,
     refusal,
     with_canonical_data,
 )
@@ -359,7 +360,7 @@ class Runner:
             return value
         transaction.roll_back(savepoint)
         if isinstance(settled, Terminated) and settled.code in ("timeout", "memory"):
-            raise _StackKilled(_of_the_whole_call(settled, error))
+            raise _StackKilled(of_the_whole_call(settled, error))
         return AnswerError(error.message, error.data)
 
 
@@ -378,13 +379,6 @@ def _refused(refused: Refused, udf_type: str) -> RunOutcome:
 def _no_source_map(_path: str) -> SourceMap | None:
     """A given query is its own source, whatever module of the app has its path."""
     return None
-
-
-def _of_the_whole_call(settled: Terminated, error: JsError) -> JsError:
-    """What ran out is the time of the whole call, not the rest of it that the callee was given."""
-    if settled.code == "timeout":
-        return refusal(errors.timeout_text(limits.FUNCTION_USER_SECONDS_MAX))
-    return error
 
 
 def _beginning_of(transaction: Transaction) -> Transaction:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from functions import errors
 from functions.isolate import Frame, Terminated, Thrown
 from functions.source_map import SourceMap
 from log import limits, values
@@ -78,6 +79,13 @@ def error_of_thrown(thrown: Thrown, source_maps: SourceMaps) -> JsError:
 def error_of_termination(terminated: Terminated) -> JsError:
     """Ended from outside: the text alone, without frames."""
     return JsError(terminated.message + "\n")
+
+
+def of_the_whole_call(terminated: Terminated, error: JsError) -> JsError:
+    """Of a nested call: what ran out is the time of the whole call, not the rest of it that was given."""
+    if terminated.code == "timeout":
+        return refusal(errors.timeout_text(limits.FUNCTION_USER_SECONDS_MAX))
+    return error
 
 
 def refusal(message: str) -> JsError:

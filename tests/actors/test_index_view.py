@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -174,51 +173,6 @@ def test_pruning_changes_no_answer_inside_the_window(tmp_path: Path, seed: int) 
         assert refused.value.kind is ErrorKind.OUT_OF_RETENTION
     assert world.view.statistics()["undo_entries"] > 0
     reader.close()
-    world.view.close(clean=False)
-
-
-def owners(view: IndexView) -> tuple[list[int], set[int]]:
-    """Who the rows of a view say owns pieces, and who does."""
-    opened, named = view._opened, list[int]()
-    with opened.environment.begin() as transaction:
-        current = [value for _, value in transaction.cursor(db=opened.current)]
-        undone = [view_layout.row_in_undo(value) for _, value in transaction.cursor(db=opened.undo)]
-        for row in (*current, *undone):
-            assert row is None or len(row) < limits.VIEW_VALUE_BYTES_MAX, "a row, also in undo, fits a page"
-            reference = view_layout.reference_of(row) if row is not None else None
-            named += [reference[0]] if reference is not None else []
-        held = {int.from_bytes(key[:8], "big") for key, _ in transaction.cursor(db=opened.pieces)}
-    return named, held
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_pieces_have_one_owner_each_and_go_with_it(tmp_path: Path, seed: int) -> None:
-    world = World(tmp_path / "view", seed)
-    apply, had_pieces = world.view.apply_batch, False
-    for _ in range(60):
-        step, ts = world.rng.random(), world.seq * 10
-        if step < 0.2:
-            world.view.prune(ts - world.rng.choice([0, 50]))
-        elif step < 0.3 and world.seq:
-            rows = world.view.reader().snapshot(ts).scan(INDEXES[0], b"", None, descending=False, limit=9)
-            world.view.insert_backfilled(INDEXES[1], [(row.key, row) for row in rows])
-            world.view.remove_index(INDEXES[1])
-            world.documents = {name: [keys[0]] * 2 for name, keys in world.documents.items()}
-            world.view.insert_backfilled(INDEXES[1], [(row.key, row) for row in rows])
-        else:
-            with_undo = world.rng.random() < 0.7
-            world.view.apply_batch = partial(apply, with_undo=with_undo)  # type: ignore[method-assign]
-            world.commit()
-        named, held = owners(world.view)
-        assert len(set(named)) == len(named) and set(named) == held, (seed, world.seq)
-        had_pieces |= bool(held)
-    assert had_pieces, seed
-    while world.view.prune(world.seq * 10):
-        pass
-    for index_id in INDEXES:
-        while not world.view.remove_index(index_id):
-            pass
-    assert owners(world.view) == ([], set()), seed
     world.view.close(clean=False)
 
 

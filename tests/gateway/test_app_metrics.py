@@ -333,38 +333,6 @@ def test_the_rest_of_the_page_is_there() -> None:
     assert (refused.status_code, refused.json()["code"]) == (400, "NotSupportedYet")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ({"name": "notes", "metric": "rowsRead"}, {0: 8, 2: 4}),
-        ({"name": "notes", "metric": "rowsWritten"}, {59: 1}),
-        ({"name": "notes", "metric": "rowsRead", "componentPath": "ledger"}, {1: 2}),
-        ({"name": "nowhere", "metric": "rowsRead"}, {}),
-    ],
-)
-def test_rows_of_a_table_are_answered_in_the_parts_of_the_window(
-    arguments: dict[str, str], expected: dict[int, float]
-) -> None:
-    series = answered("table_rate", {"window": HOUR, **arguments})
-    assert numbers(series) == [expected.get(part, 0) for part in range(60)]
-    assert series[0][0] == time_of(FIRST * 60)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"metric": "rowsRead", "window": HOUR},
-        {"name": "notes", "window": HOUR},
-        {"name": "notes", "metric": "rows", "window": HOUR},
-        {"name": "notes", "metric": "rowsRead"},
-    ],
-)
-def test_rows_of_no_table_of_no_metric_or_of_no_time_are_refused(arguments: dict[str, str]) -> None:
-    refused = asking("table_rate", arguments)
-    assert (refused.status_code, refused.json()["code"]) == (400, "BadQueryArgs")
-    assert asking("table_rate", {"window": HOUR, "name": "n", "metric": "rowsRead"}, {}).status_code == 403
-
-
 @pytest.mark.parametrize("k", ["0", "26", "-1", "five", "", "1.5", "٣", "1" * 5_000])
 def test_a_number_of_functions_out_of_bounds_is_refused(k: str) -> None:
     refused = asking("function_call_count_top_k", {"window": HOUR, "k": k})
