@@ -3,8 +3,8 @@
 npm gets a package.json with exactly these versions, runs none of their scripts, and keeps its cache within
 the folder it works in. It ends when it takes too long or too much room, and with its executor.
 
-Promises: a folder appears complete, by renaming, and is not changed afterwards; what cannot be installed
-leaves nothing behind. Several processes may share the folders.
+Promises: a folder appears complete and goes whole, by renaming, and is not changed in between; what cannot be
+installed leaves nothing behind. Several processes may share the folders.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import orjson
@@ -55,17 +56,20 @@ class NodePackageFolders:
     def provide(self, packages: tuple[NodePackage, ...]) -> Path | None:
         """The folder whose `node_modules` has them, installed if need be; None when there are none to have.
         Takes as long as npm does. 400 InvalidExternalModules says why it could not."""
+        folder = self.folder_of(packages)
+        if folder is not None and not _mark_used(folder):  # what is there waits for no other installation
+            with self._installing:
+                self._install_missing(packages, folder)
+        return folder
+
+    def folder_of(self, packages: tuple[NodePackage, ...]) -> Path | None:
+        """Where they are once they are installed; None when there are none to have. 400
+        InvalidExternalModules: never here."""
         if not packages:
             return None
         if self._path is None:
             raise node_packages_not_installed(packages, "This process installs no packages.")
-        target = self._path / packages_key(packages)
-        if not target.is_dir():  # asked first: what is there waits for no other installation
-            with self._installing:
-                self._install_missing(packages, target)
-        with contextlib.suppress(OSError):
-            os.utime(target)  # which are used is seen by their times
-        return target
+        return self._path / packages_key(packages)
 
     def close(self) -> None:
         """Whoever installs is refused soon."""
@@ -73,7 +77,7 @@ class NodePackageFolders:
 
     def _install_missing(self, packages: tuple[NodePackage, ...], target: Path) -> None:
         try:
-            if not target.is_dir():
+            if not _mark_used(target):
                 self._install(packages, target)
         except OSError as failure:  # of the disk, or where npm cannot be started
             raise node_packages_not_installed(packages, str(failure)) from failure
@@ -84,6 +88,7 @@ class NodePackageFolders:
         unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=target.parent))
         try:
             self._run_npm(packages, unfinished)
+            os.utime(unfinished / "tree")  # BEFORE it has its name: npm began long ago, and it is no old list
             with contextlib.suppress(FileExistsError):
                 _rename(unfinished / "tree", target)
         finally:
@@ -171,12 +176,37 @@ def _size_bytes(folder: Path) -> int:
     return found
 
 
+def _mark_used(folder: Path) -> bool:
+    """Which are used is seen by their times. False: it is not there; asked AFTER it was marked, so that who
+    removes old ones has seen the mark, or has taken the folder away before."""
+    with contextlib.suppress(OSError):
+        os.utime(folder)
+    return folder.is_dir()
+
+
 def _remove_old(folder: Path) -> None:
-    """Leave room for one: of the lists those used last stay, and of the unfinished what may be under way."""
-    newest_first = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    unfinished = [path for path in newest_first if path.name.startswith(_UNFINISHED)]
-    finished = [path for path in newest_first if path not in unfinished]
+    """Leave room for one: of the lists those used last stay, and of the unfinished what may be under way.
+
+    They are renamed BEFORE the first is deleted: that takes long, meanwhile one might be used again, and who
+    is killed in the middle must not leave half a list under the name of a whole one.
+    """
+    used_at = {path: at for path in folder.iterdir() if (at := _used_at(path)) is not None}
+    unfinished = [path for path in used_at if path.name.startswith(_UNFINISHED)]
     lost_since = time.time() - 2 * NODE_PACKAGES_INSTALL_SECONDS_MAX
-    lost = [path for path in unfinished if path.stat().st_mtime < lost_since]
-    for path in [*finished[NODE_PACKAGES_HELD_MAX - 1 :], *lost]:
+    doomed = [path for path in unfinished if used_at[path] < lost_since]
+    newest_first = sorted(used_at.keys() - set(unfinished), key=used_at.__getitem__, reverse=True)
+    for path in newest_first[NODE_PACKAGES_HELD_MAX - 1 :]:
+        gone = path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}")
+        with contextlib.suppress(OSError):  # another process was faster
+            os.rename(path, gone)
+            doomed.append(gone)
+    for path in doomed:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _used_at(path: Path) -> float | None:
+    """In seconds of the clock; None: another process has removed it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -153,3 +154,51 @@ def test_of_the_installed_lists_those_used_last_are_kept(
     assert folders.provide(lists[-2]) == installed[-1], "it is the oldest, and used again"
     newest = folders.provide(lists[-1])
     assert set(left_in(tmp_path)) == {*installed[:-2], installed[-1], newest}
+
+
+def test_a_list_that_is_half_deleted_is_installed_again_and_whole(
+    npm: FakeNpm, folders: NodePackageFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever deleted it was killed in the middle."""
+    first, *others = (
+        (NodePackage("answer", f"1.0.{number}"),) for number in range(NODE_PACKAGES_HELD_MAX + 1)
+    )
+    evicted = folders.provide(first)
+    assert evicted is not None
+    os.utime(evicted, (1_000_000, 1_000_000))
+
+    def rmtree_killed_in_the_middle(path: Path, **_options: object) -> None:
+        (path / "node_modules" / "answer" / "index.js").unlink(missing_ok=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", rmtree_killed_in_the_middle)
+        for packages in others:
+            folders.provide(packages)
+    assert folders.provide(first) == evicted
+    assert (evicted / "node_modules" / "answer" / "index.js").exists()
+
+
+def test_what_another_process_has_removed_meanwhile_is_no_reason_to_refuse(
+    npm: FakeNpm, folders: NodePackageFolders, tmp_path: Path
+) -> None:
+    """A link that leads nowhere stands for it: it is listed, and then not found."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "vanished").symlink_to("nowhere")
+    (tmp_path / "packages" / "unfinished-vanished").symlink_to("nowhere")
+    assert folders.provide(ANSWER) is not None
+
+
+def test_a_list_that_is_removed_while_it_is_asked_for_is_installed_again(
+    npm: FakeNpm, folders: NodePackageFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process that had decided so before it could see that the list is used."""
+    folder, utime = folders.provide(ANSWER), os.utime
+
+    def utime_then_removed(path: Path) -> None:
+        monkeypatch.setattr(os, "utime", utime)
+        utime(path)
+        shutil.rmtree(path)
+
+    monkeypatch.setattr(os, "utime", utime_then_removed)
+    assert folders.provide(ANSWER) == folder and folder is not None and folder.is_dir()
+    assert len(npm.calls) == 2
