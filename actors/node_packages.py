@@ -33,6 +33,8 @@ from log.limits import (
 )
 
 MODULES = "node_modules"
+FOLDER_VARIABLE = "TIDELOG_PACKAGES"
+"""Of each npm and what it starts: where the lists are. By it a start finds those of a killed executor."""
 _UNFINISHED = "unfinished-"
 _LOOK_SECONDS = 0.5
 _OPTIONS = (
@@ -103,12 +105,13 @@ class NodePackageFolders:
         (tree / MODULES).mkdir(parents=True)
         wanted = {package.name: package.version for package in packages}
         (tree / "package.json").write_bytes(orjson.dumps({"private": True, "dependencies": wanted}))
+        environment = {**_environment(), FOLDER_VARIABLE: str(folder.parent)}
         command = [npm, "install", *_OPTIONS, "--cache", str(folder / "cache")]
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=tree,
-                env={**_environment(), "PWD": str(tree)},  # by which a next start finds it, were we killed
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,13 +66,31 @@ def processes_mentioning(*texts: str) -> Iterator[ProcessIdentity]:
 
     Both are looked at: Ray's workers overwrite their command line with a title.
     """
-    own = os.getpid()
     needles = [text.encode() for text in texts]
+    return _others(lambda entry: _mentions(entry, needles))
+
+
+def processes_with_variable(name: str, value: str) -> Iterator[ProcessIdentity]:
+    """Processes whose environment, as they were started with it, has exactly this variable."""
+    wanted = f"{name}={value}".encode()
+    return _others(lambda entry: wanted in _environment(entry))
+
+
+def _others(is_meant: Callable[[Path], bool]) -> Iterator[ProcessIdentity]:
+    own = os.getpid()
     for entry in _PROC.iterdir():
-        if entry.name.isdigit() and int(entry.name) != own and _mentions(entry, needles):
+        if entry.name.isdigit() and int(entry.name) != own and is_meant(entry):
             found = identify(int(entry.name))
             if found is not None:
                 yield found
+
+
+def _environment(entry: Path) -> list[bytes]:
+    """Of another user's process: nothing."""
+    try:
+        return (entry / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _mentions(entry: Path, needles: list[bytes]) -> bool:

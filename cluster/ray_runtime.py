@@ -23,11 +23,18 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from actors.node_packages import FOLDER_VARIABLE
 from cluster.data_folder import DataFolder
 from cluster.host_config import Address, Host, HostConfig, Peers
 from cluster.hosts import make_host
 from cluster.process_log import log_to_file
-from cluster.processes import ProcessIdentity, end_processes, identify, processes_mentioning
+from cluster.processes import (
+    ProcessIdentity,
+    end_processes,
+    identify,
+    processes_mentioning,
+    processes_with_variable,
+)
 
 _OBJECT_STORE_BYTES = 80 << 20
 _THREAD_STACK_BYTES = 64 << 20  # JavaScript nests on it (labs: 256 KiB of JavaScript stack and more)
@@ -88,16 +95,20 @@ class RayRuntime:
         self.session_folder = Path(tempfile.gettempdir()) / f"tidelog-{os.getuid()}-{digest}"
         self._token_path = data_folder / "run" / "ray_token"
         self._node_folder = DataFolder(data_folder).node
-        self._packages_folder = DataFolder(data_folder).node_packages
+        self._packages_folder = DataFolder(data_folder).node_packages.resolve()  # as npm is told it
 
     def end_leftovers(self) -> None:
         """End what an earlier start for this data folder left behind; nothing else is touched.
 
         Workers whose raylet was killed but not reaped do not notice (measured): they are found by the
-        token's path in their environment, and Node processes by the folder of their modules or packages.
+        token's path in their environment, Node processes by the folder of their modules, and npm by a
+        variable of ours: the folder of the packages is one that other processes may name as well.
         """
-        folders = (self.session_folder, self._token_path, self._node_folder, self._packages_folder)
-        ours = processes_mentioning(*map(str, folders))
+        folders = (self.session_folder, self._token_path, self._node_folder)
+        ours = [
+            *processes_mentioning(*map(str, folders)),
+            *processes_with_variable(FOLDER_VARIABLE, str(self._packages_folder)),
+        ]
         end_processes(ours, term_seconds=_END_SECONDS)
         shutil.rmtree(self.session_folder, ignore_errors=True)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from actors import node_packages
-from actors.node_packages import NodePackageFolders
-from cluster.processes import processes_mentioning
+from actors.node_packages import FOLDER_VARIABLE, NodePackageFolders
+from cluster.processes import processes_with_variable
 from functions.node_packages import NodePackage
 from log.errors import BackendError
 from log.limits import NODE_PACKAGES_HELD_MAX
@@ -24,6 +24,7 @@ from ..support.node_server import needs_node
 
 ANSWER = (NodePackage("answer", "1.0.0"),)
 PATIENCE_SECONDS = 30
+LOOK_SECONDS = 0.05
 
 
 @pytest.fixture
@@ -96,8 +97,9 @@ def test_an_npm_that_takes_too_long_is_ended_with_all_it_has_started(
     npm.does("sleep 600 & sleep 600")
     assert "has not finished after 0.2 s" in refusal(folders)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while list(processes_mentioning(str(tmp_path / "packages"))):
+    while list(processes_with_variable(FOLDER_VARIABLE, str(tmp_path / "packages"))):
         assert time.monotonic() < deadline, "its process group has ended"
+        time.sleep(LOOK_SECONDS)
     assert left_in(tmp_path) == []
 
 
