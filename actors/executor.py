@@ -44,6 +44,7 @@ from actors.job_runs import run_job
 from actors.node_actions import NodeActions
 from actors.node_packages import NodePackageFolders
 from actors.node_reader import NodeReader
+from actors.package_installations import PackageInstallations
 from actors.push_preparation import PushPreparation
 from actors.runtime import Client, Peer
 from actors.system_calls import SystemCalls, check_may_write
@@ -77,7 +78,7 @@ class Executor:
         self._transactor = Transactor(self._reader, now_ns)
         codec = CursorCodec(settings.instance_secret)
         self._push_preparation = PushPreparation(engine, settings.system_environment, self._begin_reading)
-        self._packages = NodePackageFolders(settings.node_packages_folder)
+        self._packages = PackageInstallations(NodePackageFolders(settings.node_packages_folder))
         self._system = SystemCalls(
             engine, settings, codec, self._transactor, self._begin_reading, now_ns, self._packages
         )
@@ -136,7 +137,7 @@ class Executor:
     async def close(self) -> None:
         """Let go of the network, of other processes, and of what runs beside the calls."""
         self._push_preparation.close()
-        self._packages.close()
+        await self._packages.close()
         for worker in self._workers:
             await worker.stop()
         if self._actions is not None:

@@ -15,9 +15,9 @@ from actors.action_operations import ActionOperations, ActionServices
 from actors.admission import Admission
 from actors.calls import Ended
 from actors.chain import Attempt
-from actors.node_packages import NodePackageFolders
 from actors.node_run import NodeRun
 from actors.node_runners import NodeRunners
+from actors.package_installations import PackageInstallations
 from functions import node_action
 from functions.call_checks import Invocation
 from functions.catalog import Catalog
@@ -35,7 +35,7 @@ class NodeActions:
     def __init__(
         self,
         folder: Path,
-        packages: NodePackageFolders,
+        packages: PackageInstallations,
         images: Images,
         deployment: dict[str, Any],
         system_environment: dict[str, str],

@@ -37,6 +37,7 @@ FOLDER_VARIABLE = "TIDELOG_PACKAGES"
 """Of each npm and what it starts: where the lists are. By it a start finds those of a killed executor."""
 _UNFINISHED = "unfinished-"
 _LOOK_SECONDS = 0.5
+_STOPPING = "The server is stopping."
 _OPTIONS = (
     *("--ignore-scripts", "--omit=dev", "--workspaces=false", "--no-audit", "--no-fund"),
     *("--no-package-lock", "--no-update-notifier", "--no-progress", "--loglevel=error"),
@@ -73,9 +74,19 @@ class NodePackageFolders:
             raise node_packages_not_installed(packages, "This process installs no packages.")
         return self._path / packages_key(packages)
 
+    def use(self, packages: tuple[NodePackage, ...]) -> bool:
+        """Mark them as used now. Whether they are there, also when there are none to have."""
+        folder = self.folder_of(packages)
+        return folder is None or _mark_used(folder)
+
     def close(self) -> None:
         """Whoever installs is refused soon."""
         self._is_closed.set()
+
+    def check_open(self, packages: tuple[NodePackage, ...]) -> None:
+        """400 InvalidExternalModules after `close`."""
+        if self._is_closed.is_set():
+            raise node_packages_not_installed(packages, _STOPPING)
 
     def _install_missing(self, packages: tuple[NodePackage, ...], target: Path) -> None:
         try:
@@ -85,6 +96,7 @@ class NodePackageFolders:
             raise node_packages_not_installed(packages, str(failure)) from failure
 
     def _install(self, packages: tuple[NodePackage, ...], target: Path) -> None:
+        self.check_open(packages)  # whoever waited for another list does not begin now
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _remove_old(target.parent)
         unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=target.parent))
@@ -137,7 +149,7 @@ class NodePackageFolders:
             if time.monotonic() > deadline:
                 return f"npm has not finished after {NODE_PACKAGES_INSTALL_SECONDS_MAX} s."
             if self._is_closed.is_set():
-                return "The server is stopping."
+                return _STOPPING
             if _size_bytes(folder) > 2 * NODE_PACKAGES_BYTES_MAX:  # with the cache that it unpacks from
                 return _too_large()
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actors.node_folder import NodeFolder
-from actors.node_packages import NodePackageFolders
 from actors.node_process import NodeProcess, find_node
+from actors.package_installations import PackageInstallations
 from functions.node_bundle import NodeBundle
 from log.limits import NODE_PROCESS_CALLS_MAX, NODE_PROCESS_MEMORY_BYTES_MAX, NODE_PROCESSES_IDLE_MAX
 
@@ -22,7 +22,7 @@ from log.limits import NODE_PROCESS_CALLS_MAX, NODE_PROCESS_MEMORY_BYTES_MAX, NO
 class NodeRunners:
     """Used on the event loop's thread."""
 
-    def __init__(self, folder: Path, packages: NodePackageFolders) -> None:
+    def __init__(self, folder: Path, packages: PackageInstallations) -> None:
         self._folder, self._packages = NodeFolder(folder), packages
         self._node: str | None = None
         self._idle: list[NodeProcess] = []
@@ -65,9 +65,8 @@ class NodeRunners:
         return found
 
     async def _start(self, bundle: NodeBundle, sources: Callable[[], dict[str, str]]) -> NodeProcess:
-        packages = None
-        if bundle.packages:
-            packages = await asyncio.to_thread(self._packages.provide, bundle.packages)
+        await self._packages.provide(bundle.packages)
+        packages = self._packages.folders.folder_of(bundle.packages)
         folder = self._folder.bundle(bundle, sources, packages)
         if self._node is None:
             self._node = await asyncio.to_thread(find_node)

@@ -6,7 +6,6 @@ prepared before, once, however often its transaction must be run.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,7 +18,7 @@ from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.executor_settings import ExecutorSettings, files_of
 from actors.node_analysis import NodeAnalysis
-from actors.node_packages import NodePackageFolders
+from actors.package_installations import PackageInstallations
 from actors.session_requests import record_outcome, recorded_outcome
 from actors.transactor import Transactor
 from functions.call_checks import component_not_found_text
@@ -54,7 +53,7 @@ class SystemCalls:
         transactor: Transactor,
         begin_reading: Callable[[int | None], Awaitable[Attempt]],
         now_ns: Callable[[], int],
-        packages: NodePackageFolders,
+        packages: PackageInstallations,
     ) -> None:
         self._packages = packages
         self._engine, self._settings, self._codec = engine, settings, codec
@@ -132,8 +131,7 @@ class SystemCalls:
     async def _install(self, packages: tuple[NodePackage, ...]) -> None:
         """Beside everything else that runs: it takes as long as npm does."""
         try:
-            if packages:
-                await asyncio.to_thread(self._packages.provide, packages)
+            await self._packages.provide(packages)
         except BackendError as refusal:
             raise while_pushing(refusal) from refusal
 
@@ -165,7 +163,7 @@ class SystemCalls:
             now_ns=self._now_ns(),
             random_bytes=os.urandom,
             codec=self._codec,
-            node=NodeAnalysis(self._packages),
+            node=NodeAnalysis(self._packages.folders),
             files=files_of(settings),
         )
 

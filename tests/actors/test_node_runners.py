@@ -17,6 +17,7 @@ import pytest
 from actors.node_packages import NodePackageFolders
 from actors.node_process import NodeProcess, find_node
 from actors.node_runners import NodeRunners
+from actors.package_installations import PackageInstallations
 from cluster.processes import identify
 from functions.node_bundle import NodeBundle
 from log import limits
@@ -40,10 +41,11 @@ import asyncio, sys
 from pathlib import Path
 from actors.node_packages import NodePackageFolders
 from actors.node_runners import NodeRunners
+from actors.package_installations import PackageInstallations
 from tests.actors.test_node_runners import bundle, message, sources
 
 async def main():
-    runners = NodeRunners(Path(sys.argv[1]), NodePackageFolders(None))
+    runners = NodeRunners(Path(sys.argv[1]), PackageInstallations(NodePackageFolders(None)))
     process = await runners.take(bundle(), sources)
     process.send(message("spin"))
     print(process.pid, flush=True)
@@ -70,7 +72,7 @@ def play(folder: Path, scene: Callable[[NodeRunners], Coroutine[Any, Any, None]]
     needs_node()
 
     async def whole() -> None:
-        runners = NodeRunners(folder / "node", NodePackageFolders(None))
+        runners = NodeRunners(folder / "node", PackageInstallations(NodePackageFolders(None)))
         try:
             await asyncio.wait_for(scene(runners), PATIENCE_SECONDS)
         finally:
