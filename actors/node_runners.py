@@ -34,7 +34,7 @@ class NodeRunners:
 
     async def take(self, bundle: NodeBundle, sources: Callable[[], dict[str, str]]) -> NodeProcess:
         """A process for one call of the bundle; it must be given back."""
-        process = await self._take_idle(bundle.key) or await self._start(bundle, sources)
+        process = await self._take_idle(bundle) or await self._start(bundle, sources)
         self._busy.add(process)
         process.calls_run += 1
         return process
@@ -56,18 +56,25 @@ class NodeRunners:
         self._busy.clear()
         await asyncio.gather(*(process.end() for process in processes))
 
-    async def _take_idle(self, key: str) -> NodeProcess | None:
-        """The one used last, which is the warmest; those that cannot be used any more end."""
-        unfit = [process for process in self._idle if process.key != key or not process.is_running]
+    async def _take_idle(self, bundle: NodeBundle) -> NodeProcess | None:
+        """The one used last, which is the warmest; those that cannot be used any more end. So do all when
+        their packages are gone from the disk: they may load more of them."""
+        key, has_packages = bundle.key, self._packages.folders.use(bundle.packages)
+        unfit = [
+            process
+            for process in self._idle
+            if not has_packages or process.key != key or not process.is_running
+        ]
         self._idle = [process for process in self._idle if process not in unfit]
         found = self._idle.pop() if self._idle else None  # BEFORE waiting: nobody else may take it
         await asyncio.gather(*(process.end() for process in unfit))
         return found
 
     async def _start(self, bundle: NodeBundle, sources: Callable[[], dict[str, str]]) -> NodeProcess:
-        await self._packages.provide(bundle.packages)
         packages = self._packages.folders.folder_of(bundle.packages)
+        # BEFORE waiting for npm, which may take longer than the snapshot stays that `sources` reads.
         folder = self._folder.bundle(bundle, sources, packages)
+        await self._packages.provide(bundle.packages)
         if self._node is None:
             self._node = await asyncio.to_thread(find_node)
         process = NodeProcess(bundle.key)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from log import limits
 from log.errors import BackendError, ErrorKind
 
 from ..support.fake_npm import INSTALL_ANSWER, FakeNpm
@@ -30,6 +32,12 @@ class PackagesServer(NodeServer):
     """`packages` are what its pushes name."""
 
     packages: list[dict[str, str]] = ANSWER
+
+    @property
+    def packages_folder(self) -> Path:
+        folder = self.settings.node_packages_folder
+        assert folder is not None
+        return folder
 
     async def operate(self, name: str, body: Any) -> Any:
         named = {"nodeDependencies": self.packages} if name == "start_push" else {}
@@ -149,6 +157,50 @@ def test_other_work_goes_on_while_packages_are_installed(npm: FakeNpm, tmp_path:
         assert await server.value("answered") == 42
         await asyncio.to_thread(begun.write_text, "go on")
         await pushing
+
+    play(tmp_path, scene)
+
+
+def test_a_call_succeeds_that_waited_longer_for_npm_than_its_snapshot_stays_readable(
+    npm: FakeNpm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(server: PackagesServer) -> None:
+        shutil.rmtree(server.packages_folder)
+        begun = tmp_path / "begun"
+        os.mkfifo(begun)
+        npm.does(INSTALL_ANSWER + f"echo > {begun}; cat {begun}")
+        calling = asyncio.create_task(server.value("answered"))
+        await asyncio.to_thread(begun.read_text)
+        await server.mutate("note", {"text": "the snapshot of the call is not the newest"})
+        monkeypatch.setattr(limits, "UNDO_SECONDS", 0)
+        while server.core_actor._shard.prune(time.time_ns()):
+            pass
+        await asyncio.to_thread(begun.write_text, "go on")
+        assert await calling == 42
+
+    play(tmp_path, scene)
+
+
+def test_a_list_is_in_use_as_long_as_calls_take_a_process_that_has_it(npm: FakeNpm, tmp_path: Path) -> None:
+    async def scene(server: PackagesServer) -> None:
+        assert await server.value("answered") == 42
+        [folder], pids = server.packages_folder.iterdir(), server.pids
+        os.utime(folder, (1_000_000, 1_000_000))
+        assert await server.value("answered") == 42
+        assert server.pids == pids and folder.stat().st_mtime > 1_000_000
+
+    play(tmp_path, scene)
+
+
+def test_a_process_whose_packages_are_gone_runs_no_call(npm: FakeNpm, tmp_path: Path) -> None:
+    """It may load more of them."""
+
+    async def scene(server: PackagesServer) -> None:
+        assert await server.value("answered") == 42
+        pids = server.pids
+        shutil.rmtree(server.packages_folder)
+        assert await server.value("lazily") == 42
+        assert not set(pids) & set(server.pids) and len(npm.calls) == 2
 
     play(tmp_path, scene)
 
