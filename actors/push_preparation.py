@@ -8,6 +8,7 @@ the new code builds its image.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -19,7 +20,10 @@ from actors.javascript_threads import javascript_threads
 from functions.isolate import Engine
 from functions.system.push_images import image_requests
 from functions.system.staged_push import find_push
+from log.invariant import InvariantViolation
 from log.limits import IMAGES_HELD_MAX
+
+_logger = logging.getLogger(__name__)
 
 
 class PushPreparation:
@@ -34,10 +38,20 @@ class PushPreparation:
         self._engine, self._system_environment = engine, system_environment
         self._begin_reading = begin_reading
         self._thread: ThreadPoolExecutor | None = None  # most executors live through few pushes
+        self._is_closed = False
 
     async def prepare(self, body: bytes) -> None:
         """Build what the push needs that this finish_push request names; nothing when there is none. No more
-        images than the engine keeps: the app's, and those of its first components."""
+        images than the engine keeps: the app's, and those of its first components. What cannot be prepared is
+        logged, and the activation says what is wrong with it."""
+        try:
+            await self._prepare(body)
+        except InvariantViolation:
+            raise
+        except Exception:
+            _logger.warning("a push could not be prepared", exc_info=True)
+
+    async def _prepare(self, body: bytes) -> None:
         request, transaction = orjson.loads(body), (await self._begin_reading(None)).transaction
         found = find_push(transaction, request.get("startPush")) if isinstance(request, dict) else None
         if found is None or not found[1].builds_indexes:
@@ -47,8 +61,12 @@ class PushPreparation:
         built_in = transaction.catalog.built_in_variables(self._system_environment)
         wanted = image_requests(found[1], transaction.snapshot, built_in)
         for each in list(islice(wanted, IMAGES_HELD_MAX)):
+            if self._is_closed:
+                return
             await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.build_image, each)
 
     def close(self) -> None:
+        """Begin no further image. The one under way holds nobody up."""
+        self._is_closed = True
         if self._thread is not None:
-            self._thread.shutdown()
+            self._thread.shutdown(wait=False)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Any
 
+import orjson
+import pytest
+
 from functions.image import ImageBuilder
 
-from ..support.action_server import ACTIONS, ActionServer, play
+from ..support.action_server import ACTIONS, PATIENCE_SECONDS, ActionServer, play
 from ..support.recorded import SHOP
 
 ANSWER = "export const answer = query(() => NUMBER);"
@@ -50,3 +54,48 @@ def test_what_names_no_push_prepares_nothing(tmp_path: Path) -> None:
         assert builds == []
 
     play(ActionServer(tmp_path, ANSWER), scene)
+
+
+def test_a_push_that_cannot_be_prepared_costs_nobody_the_executor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def of_another_version(*_arguments: Any) -> Any:
+        raise KeyError("environment")
+
+    async def scene(server: ActionServer) -> None:
+        started = await server.start_push(SHOP + ACTIONS + ANSWER.replace("NUMBER", "2"))
+        monkeypatch.setattr("actors.push_preparation.image_requests", of_another_version)
+        await server.finish_push(started)
+        assert "a push could not be prepared" in caplog.text
+        assert (await server.query("answer", {})).value == b"2.0"
+
+    play(ActionServer(tmp_path, ANSWER.replace("NUMBER", "1")), scene)
+
+
+def test_who_stops_while_images_are_built_waits_for_none_and_begins_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, goes_on = list[int](), threading.Event()
+    building = asyncio.Event()
+
+    async def scene(server: ActionServer) -> None:
+        loop = asyncio.get_running_loop()
+
+        def build(number: int) -> None:
+            built.append(number)
+            loop.call_soon_threadsafe(building.set)
+            assert goes_on.wait(PATIENCE_SECONDS)
+
+        started = await server.start_push(SHOP + ACTIONS + ANSWER.replace("NUMBER", "2"))
+        preparation = server._runtime.executor._push_preparation
+        monkeypatch.setattr("actors.push_preparation.image_requests", lambda *_: iter([1, 2]))
+        monkeypatch.setattr(preparation._engine, "build_image", build)
+        preparing = asyncio.create_task(preparation.prepare(orjson.dumps({"startPush": started})))
+        await building.wait()
+        preparation.close()
+        assert not preparing.done()
+        goes_on.set()
+        await preparing
+        assert built == [1]
+
+    play(ActionServer(tmp_path, ANSWER.replace("NUMBER", "1")), scene)
