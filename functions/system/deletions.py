@@ -24,7 +24,7 @@ from functions.system.deployment_events import (
 )
 from functions.system.files import FILES
 from functions.system.import_tables import drop_table
-from functions.system.operation import SystemContext, enter_component_of_id
+from functions.system.operation import SystemContext, enter_component_of_id, key_in_next
 from functions.transaction import Transaction
 from log import values
 from log.errors import bad_json_body
@@ -120,10 +120,11 @@ def delete_scheduled_functions(
 def _place(found: Any, now_ms: int) -> tuple[bytes, int]:
     """Where a step begins in the order of creation, and the time before which a job was there when the first
     step began."""
-    if found is None:
+    after_key = key_in_next(found)
+    if after_key is None:
         return b"", now_ms
     try:
-        return bytes.fromhex(found["afterKey"]) + b"\x00", int(found["createdBeforeMs"])
+        return after_key + b"\x00", int(found["createdBeforeMs"])
     except (KeyError, TypeError, ValueError):
         raise bad_json_body("`next` is what the step before answered") from None
 

@@ -1,8 +1,9 @@
 """The history of a deployment: what operators did to it as a whole (spec 02 21).
 
 An event is a row of `_deployment_audit_log`, written in the transaction of what it tells, so both are durable
-or neither; of what takes several, in the last. It names what changed and holds none of it: no values of variables, no documents, no code. Nobody
-is named: an admin key is no person. Rows go after EVENT_RETENTION_DAYS (functions/system/garbage.py).
+or neither; of what takes several, in the last. It names what changed and holds none of it: no values of
+variables, no documents, no code. Nobody is named: an admin key is no person. Rows go after
+EVENT_RETENTION_DAYS (functions/system/garbage.py).
 """
 
 from __future__ import annotations

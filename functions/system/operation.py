@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.catalog import CLOUD_URL, SITE_URL, Catalog
+from functions.components import Component
 from functions.isolate import Engine
 from functions.node_packages import NodePackage
 from functions.pages import CursorCodec
 from functions.system.files import FileAccess
 from functions.system.node_analysis import NodeAnalyser
 from functions.transaction import Transaction
-from log.errors import bad_request
+from log.errors import bad_json_body, bad_request
 
 Args = dict[str, Any]
 """The argument of a `_system/...` function: Convex values by name."""
@@ -66,13 +67,29 @@ def enter_asked_component(transaction: Transaction, path: str, args: Args) -> No
         transaction.enter_component(path)
 
 
-def enter_component_of_id(transaction: Transaction, component_id: str) -> str:
-    """Go into the component of this id, "" is the app; returns its path."""
+def component_of_id(transaction: Transaction, component_id: str) -> Component:
+    """The component of this id, "" is the app."""
     component = transaction.component_of(component_id or None)
     if component is None:
         raise bad_request("ComponentNotFound", f"There is no component with the id '{component_id}'.")
+    return component
+
+
+def enter_component_of_id(transaction: Transaction, component_id: str) -> str:
+    """Go into the component of this id, "" is the app; returns its path."""
+    component = component_of_id(transaction, component_id)
     transaction.enter_component(component.path)
     return component.path
+
+
+def key_in_next(place: Any) -> bytes | None:
+    """The key behind which a step goes on, by what the step before answered; None: it is the first."""
+    if place is None:
+        return None
+    try:
+        return bytes.fromhex(place["afterKey"])
+    except (KeyError, TypeError, ValueError):
+        raise bad_json_body("`next` is what the step before answered") from None
 
 
 @dataclass(frozen=True, slots=True)

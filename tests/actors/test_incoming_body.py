@@ -42,7 +42,8 @@ def test_what_was_put_is_read_in_order_whatever_the_pace() -> None:
 
         async def bring() -> None:
             for number, piece in enumerate(pieces[1:], 2):
-                assert await body.put(piece, number < len(pieces)) == (number < len(pieces))
+                has_more = number < len(pieces)
+                assert await body.put(piece, has_more) == has_more, f"seed {seed}"
                 for _ in range(rng.randrange(3)):
                     await asyncio.sleep(0)
 

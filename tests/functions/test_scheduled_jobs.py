@@ -184,12 +184,17 @@ def test_an_operator_cancels_one_job(deployment: Deployment) -> None:
 def test_an_operator_cancels_all_that_wait_step_by_step(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("functions.system.jobs.JOBS_CANCELLED_PER_STEP", 3)
+    monkeypatch.setattr("functions.system.jobs.JOBS_READ_PER_STEP", 3)
     for _ in range(7):
         schedule(deployment, 60)
-    answers = [deployment.operate("cancel_all_jobs")["isDone"] for _ in range(3)]
-    assert answers == [False, False, True]
+    answer, steps = {"isDone": False}, 0
+    while not answer["isDone"]:
+        answer, steps = deployment.operate("cancel_all_jobs", {"next": answer.get("next")}), steps + 1
+    assert steps == 3
     assert [job["state"]["kind"] for job in seen(deployment)] == ["canceled"] * 7
+    for place in (7, {}, {"afterKey": "xyz"}):
+        with pytest.raises(BackendError, match="`next`"):
+            deployment.operate("cancel_all_jobs", {"next": place})
 
 
 def test_an_operator_cancels_by_function_and_by_time(deployment: Deployment) -> None:

@@ -271,3 +271,47 @@ def test_a_step_of_a_deletion_refuses_a_place_that_no_step_answered(
 ) -> None:
     with pytest.raises(BackendError, match="`next` is what the step before answered"):
         deployment.operate("delete_scheduled_functions", {"next": place})
+
+
+@pytest.mark.parametrize(
+    ("asked", "cancelled"),
+    [
+        ({}, {"", "a"}),
+        ({"componentId": None}, {""}),
+        ({"componentPath": "a"}, {"a"}),
+        ({"componentId": "a"}, {"a"}),
+    ],
+)
+def test_all_scheduled_functions_are_cancelled_of_the_component_that_is_named_or_of_all(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], cancelled: set[str]
+) -> None:
+    monkeypatch.setattr("functions.system.jobs.JOBS_READ_PER_STEP", 2)
+    deployment.push(functions_module("m.js", "export const f = mutation();"))
+    deployment.database.transact(lambda transaction: install(transaction, "a"))
+    if asked.get("componentId"):
+        asked = {"componentId": deployment.database.catalog.components["a"].component.namespace}
+    callee = FunctionAddress("", parse_function_path("m:f"))
+
+    def write(transaction: Any) -> None:
+        for owner in ("", "a", "a", "", "a"):
+            transaction.enter_component(owner)
+            scheduled_jobs.schedule(transaction, callee, {}, transaction.now_ns / 1e9)
+        transaction.enter_component("")
+
+    deployment.database.transact(write)
+    answer: dict[str, Any] = {"isDone": False}
+    while not answer["isDone"]:
+        answer = deployment.operate("cancel_all_jobs", {**asked, "next": answer.get("next")})
+    jobs = deployment.database.documents(scheduled_jobs.JOBS)
+    found = {job["owner"] for job in jobs if job["state"]["type"] == scheduled_jobs.CANCELED}
+    waiting = {job["owner"] for job in jobs if job["state"]["type"] == scheduled_jobs.PENDING}
+    assert found == cancelled and not found & waiting
+
+
+@pytest.mark.parametrize("asked", [{"componentPath": "gone"}, {"componentId": "gone"}, {"componentId": 7}])
+def test_scheduled_functions_of_no_component_are_not_cancelled(
+    deployment: Deployment, asked: dict[str, Any]
+) -> None:
+    with pytest.raises(BackendError) as raised:
+        deployment.operate("cancel_all_jobs", asked)
+    assert raised.value.code == "ComponentNotFound"

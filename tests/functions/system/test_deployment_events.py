@@ -106,7 +106,7 @@ def test_pauses_and_deletions_are_told(deployment: Deployment) -> None:
         ("change_deployment_state", {"old_state": "paused", "new_state": "running"}),
         ("clear_tables", {"table_names": ["other"], "component": ""}),
         ("delete_tables", {"table_names": ["other"], "component": ""}),
-        ("cancel_all_scheduled_functions", {"udf_path": None}),
+        ("cancel_all_scheduled_functions", {"udf_path": None, "component": None}),
         ("delete_scheduled_jobs_table", {"component": ""}),
         ("revoke_admin_keys", {"key_id": "k"}),
     ]
