@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -13,23 +12,8 @@ from gateway.routes import health
 from gateway.server import GatewayServer
 from log import errors
 
-from ..support.fake_backend import SETTINGS, FakeBackend
-
-PATIENCE_SECONDS = 20
-
-
-def run(scenario: Callable[[FakeBackend, GatewayServer, httpx.AsyncClient], Awaitable[None]]) -> None:
-    async def body() -> None:
-        backend = FakeBackend()
-        server = GatewayServer(backend, SETTINGS, port=0, site_port=None)
-        await server.start()
-        try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
-                await asyncio.wait_for(scenario(backend, server, client), PATIENCE_SECONDS)
-        finally:
-            await server.shutdown()
-
-    asyncio.run(body())
+from ..support.fake_backend import FakeBackend
+from ..support.running_gateway import PATIENCE_SECONDS, run
 
 
 def test_a_server_with_core_and_executor_is_live_and_ready_and_says_so_to_anyone() -> None:

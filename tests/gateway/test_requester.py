@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import httpx
@@ -19,27 +17,10 @@ from log.limits import USER_AGENT_CHARACTERS_MAX
 
 from ..support.fake_backend import SETTINGS, FakeBackend
 from ..support.fake_http_run import FakeHttpRun
+from ..support.running_gateway import run
 
-PATIENCE_SECONDS = 20
 BROWSER = "Browser/1.0 (\u00e9)"
 FORWARDED = {"x-forwarded-for": "6.6.6.6, 203.0.113.7"}
-
-Scenario = Callable[[FakeBackend, GatewayServer, httpx.AsyncClient], Awaitable[None]]
-
-
-def run(scenario: Scenario, trusted_proxies: str = "") -> None:
-    async def body() -> None:
-        backend = FakeBackend()
-        settings = replace(SETTINGS, trusted_proxies=trusted_proxies)
-        server = GatewayServer(backend, settings, port=0, site_port=0)
-        await server.start()
-        try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
-                await asyncio.wait_for(scenario(backend, server, client), PATIENCE_SECONDS)
-        finally:
-            await server.shutdown()
-
-    asyncio.run(body())
 
 
 async def requester_of_socket_call(
@@ -91,7 +72,7 @@ def test_a_trusted_proxy_says_from_where_a_request_came(trusted: str) -> None:
         await client.post("/api/mutation", json={"path": "m:touch", "args": {}})
         assert backend.calls[-1].requester.ip == "127.0.0.1"
 
-    run(scenario, trusted)
+    run(scenario, replace(SETTINGS, trusted_proxies=trusted))
 
 
 def test_a_proxy_that_is_not_trusted_is_the_client() -> None:
@@ -99,7 +80,7 @@ def test_a_proxy_that_is_not_trusted_is_the_client() -> None:
         await client.post("/api/mutation", json={"path": "m:touch", "args": {}}, headers=FORWARDED)
         assert backend.calls[-1].requester.ip == "127.0.0.1"
 
-    run(scenario, "10.0.0.0/8")
+    run(scenario, replace(SETTINGS, trusted_proxies="10.0.0.0/8"))
 
 
 def test_a_long_name_is_cut_and_an_http_action_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
