@@ -26,7 +26,7 @@ from functions.query import QueryStream, plan_query
 from functions.storage_calls import STORAGE_HANDLERS
 from functions.system.files import FileAccess
 from functions.system.tables import VIRTUAL_NAME_BY_NUMBER
-from functions.token_calls import sign_token
+from functions.token_calls import issuer_of, sign_token
 from functions.transaction import Transaction
 from functions.virtual_tables import VIRTUAL_TABLES, VirtualTable
 from log import values
@@ -317,7 +317,7 @@ def _get_user_identity(context: CallContext, _args: dict[str, Any]) -> bytes:
 def _sign_jwt(context: CallContext, args: dict[str, Any]) -> bytes:
     if context.udf_type == "Query" or context.signer is None:
         raise errors.unknown_async_operation("1.0/signJwt")
-    issuer = context.transaction.catalog.cloud_url(context.signer.address)
+    issuer = issuer_of(context.transaction.catalog.cloud_url(context.signer.address), context.component)
     return orjson.dumps(sign_token(context.signer, args, issuer, context.transaction.now_seconds))
 
 

@@ -16,9 +16,14 @@ _RESERVED = ("iss", "iat", "exp", "nbf")
 _RESERVED_PREFIXES = ("convex", "cvx")
 
 
+def issuer_of(address: str, component: str) -> str:
+    """What a token of this component names as its issuer. A component cannot sign as the app."""
+    return f"{address}/components/{component}" if component else address
+
+
 def sign_token(signer: TokenSigner, args: dict[str, Any], issuer: str, now_seconds: int) -> str:
     """A token of this deployment with the caller's claims; refuses those that are not the caller's to set.
-    `issuer` is below which address the published keys are found."""
+    `issuer` is who signs (`issuer_of`); the keys of all are published below the deployment's address."""
     claims = _claims(args.get("claims"))
     seconds = arguments.whole_number(args, "expiresInSeconds", METHOD)
     if not 1 <= seconds <= ISSUED_TOKEN_SECONDS_MAX:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 from ..support.app_calls import call, count, until
@@ -122,6 +123,15 @@ def test_an_action_of_a_component_has_its_files_and_no_user(server: RunningServe
     seen = call(server, "query", "ledger:file", {"id": done["stored"]})
     assert seen == {"component": done["url"], "second": None, "app": None}
     assert httpx.get(done["url"].partition("?")[0]).status_code == 404
+
+
+@pytest.mark.parametrize("where", ["ledger", "second"])
+def test_a_component_signs_as_itself_and_not_as_the_app(server: RunningServer, where: str) -> None:
+    token = call(server, "mutation", "ledger:issues", {"where": where})
+    [key] = httpx.get(f"{server.url}/.well-known/jwks.json").json()["keys"]
+    issuer = f"{server.url}/components/{where}"
+    claims = jwt.decode(str(token), jwt.PyJWK(key), algorithms=["ES256"], issuer=issuer)
+    assert claims["sub"] == "entry"
 
 
 def test_what_jobs_and_actions_run_in_a_component_is_told_with_it(server: RunningServer, app: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
-from functions.token_calls import sign_token
+from functions.token_calls import issuer_of, sign_token
 from log.errors import BackendError
 from log.limits import ISSUED_TOKEN_CLAIMS_BYTES_MAX
 from log.token_signer import TokenSigner, public_key_set
@@ -29,6 +29,11 @@ def test_a_token_is_verified_by_the_published_key_and_says_who_issued_it_and_unt
     )
     own = {"iss": ISSUER, "iat": NOW, "exp": NOW + 60}
     assert verified(token) == {"sub": "ann", "n": [1, None], **own}
+
+
+def test_a_component_is_another_issuer_than_the_app_and_every_other_component() -> None:
+    issuers = [issuer_of(ISSUER, path) for path in ("", "a", "b", "a/b")]
+    assert issuers == [ISSUER, *(f"{ISSUER}/components/{path}" for path in ("a", "b", "a/b"))]
 
 
 def test_another_secret_has_another_key() -> None:

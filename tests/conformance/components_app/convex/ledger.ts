@@ -42,6 +42,11 @@ export const facts = query({
   }),
 });
 
+export const issues = mutation({
+  args: { where },
+  handler: (ctx, { where }): Promise<string> => ctx.runMutation(components[where].entries.issues, {}),
+});
+
 export const pages = query({ args: {}, handler: (ctx) => ctx.runQuery(components.ledger.entries.pages, {}) });
 
 /** What a component does not export, or has not got. */
