@@ -25,7 +25,8 @@ from functions.isolate import Engine
 from gateway.backend import GatewaySettings
 from gateway.client_version import parse_path_version
 from gateway.core import GatewayCore
-from gateway.sync_socket import SyncSocket
+from gateway.sync_socket import Handshake, SyncSocket
+from log.identity import NO_REQUESTER
 from log.limits import SYSTEM_ATTEMPTS_MAX
 from log.record import CallTrace
 
@@ -35,7 +36,7 @@ from .network import Connection, Network, Server, SimulatedPeer
 from .processes import Process
 
 _SECRET = b"s" * 32
-_CLIENT = parse_path_version("1.48.0")
+_HANDSHAKE = Handshake(parse_path_version("1.48.0"), NO_REQUESTER)
 StopProcess = Callable[[Process, BaseException], None]
 
 
@@ -145,7 +146,7 @@ class ClientConnection:
             (lost, self._wire.gone),
         )
         self._wire.connection = self._connection
-        socket = gateway.process.context.run(SyncSocket, gateway.core.sync, self._wire, _CLIENT)
+        socket = gateway.process.context.run(SyncSocket, gateway.core.sync, self._wire, _HANDSHAKE)
         gateway.process.spawn(socket.run(self._wire.receive))
 
     def send(self, text: str) -> None:
