@@ -81,11 +81,9 @@ def prepare_http_action(
     except Refused as refused:
         return RunOutcome(None, refusal(refused.message), "HttpAction")
     catalog, component = routed.catalog, routed.catalog.component
-    path = FunctionPath(HTTP_MODULE, "default")
     identity = Identity(request.identity_kind, request.identity_attributes) if component.is_app else UNKNOWN
-    identity_error = request.identity_error if component.is_app else None
     call = Invocation(
-        path=path,
+        path=FunctionPath(HTTP_MODULE, "default"),
         udf_type="HttpAction",
         args=b"",
         identity=identity,
@@ -102,5 +100,5 @@ def prepare_http_action(
         seed=seed,
         user_seconds_max=limits.ACTION_SECONDS_MAX,
     )
-    context = ActionContext(call, deployment, identity_error)
+    context = ActionContext(call, deployment, request.identity_error if component.is_app else None)
     return PreparedAction(context, None, catalog, images.image_of(catalog, snapshot), entry)

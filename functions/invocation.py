@@ -198,8 +198,7 @@ class Runner:
             journal_end=call.journal_end,
         )
         try:
-            seconds_max = limits.FUNCTION_USER_SECONDS_MAX
-            settled = self._enter(callee, context, seed, now_ms, seconds_max)
+            settled = self._enter(callee, context, seed, now_ms, limits.FUNCTION_USER_SECONDS_MAX)
             value, error = self._finish(callee, context, settled)
         except _StackKilled as killed:
             value, error = None, killed.error

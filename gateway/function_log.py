@@ -126,11 +126,15 @@ class FunctionLog:
             http_status=http_status,
             audit_lines=() if cached else outcome.audit_lines,
         )
+        if call.late_seconds is not None:
+            self.usage.recent.count_job(call.late_seconds, now_seconds)
+        self._keep(execution)
+
+    def _keep(self, execution: Execution) -> None:
+        """And tell whoever listens. Audit lines are for listeners: the ring is bounded by entries only."""
         self._ring.append(replace(execution, audit_lines=()) if execution.audit_lines else execution)
         self._entries_added += 1
         self._count(execution)
-        if call.late_seconds is not None:
-            self.usage.recent.count_job(call.late_seconds, now_seconds)
         for listener in tuple(self.listeners):
             listener(execution)
         for watcher in tuple(self.watchers):
