@@ -102,10 +102,10 @@ def outcome_fields(ended: Ended, seconds: float) -> list[Any]:
 
 
 def without_results(fields: Sequence[Any]) -> list[Any]:
-    """The wire form of an outcome for a log of calls: no value, no reads, no further calls. What it used
-    stays: whoever called it used nothing for it."""
+    """The wire form of an outcome for a log of calls: no value, no cursor, no reads, no further calls. What
+    it used stays: whoever called it used nothing for it."""
     _value, *rest = fields
-    rest[5], rest[-1] = b"", ()
+    rest[4], rest[5], rest[-1] = None, b"", ()
     return [None, *rest]
 
 

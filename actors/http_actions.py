@@ -26,6 +26,7 @@ from actors.calls import Ended, outcome_fields
 from actors.http_exchange import HttpExchange
 from actors.runtime import Client
 from functions.http_action import NO_ROUTE, HttpActionRequest
+from log.invariant import invariant
 
 _logger = logging.getLogger(__name__)
 _Key = tuple[Client, int]
@@ -54,6 +55,7 @@ class HttpActions:
             return await self.begin(key, arguments[1])
         request = self._requests.get(key)
         if request is None:
+            invariant(method != "http_read", "who has heard the end reads no further", number=arguments[0])
             return False  # it has ended meanwhile, and wants nothing more
         if method == "http_read":
             return await self._read(key, request)

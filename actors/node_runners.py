@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from actors.node_folder import NodeFolder
@@ -72,9 +73,11 @@ class NodeRunners:
 
     async def _start(self, bundle: NodeBundle, sources: Callable[[], dict[str, str]]) -> NodeProcess:
         packages = self._packages.folders.folder_of(bundle.packages)
-        # BEFORE waiting for npm, which may take longer than the snapshot stays that `sources` reads.
+        if not self._packages.folders.use(bundle.packages):
+            texts = sources()  # BEFORE waiting for npm, which may take longer than the snapshot stays
+            await self._packages.provide(bundle.packages)
+            sources = partial(dict, texts)
         folder = self._folder.bundle(bundle, sources, packages)
-        await self._packages.provide(bundle.packages)
         if self._node is None:
             self._node = await asyncio.to_thread(find_node)
         process = NodeProcess(bundle.key)

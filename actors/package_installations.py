@@ -17,6 +17,8 @@ from pathlib import Path
 from actors.node_packages import NodePackageFolders
 from functions.node_packages import NodePackage, packages_key
 
+_Installation = asyncio.Future[Path | None]
+
 
 class PackageInstallations:
     """Of one executor. Used on the event loop's thread."""
@@ -24,9 +26,7 @@ class PackageInstallations:
     def __init__(self, folders: NodePackageFolders) -> None:
         self.folders = folders
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="packages")
-        self._under_way: dict[
-            str, asyncio.Future[Path | None]
-        ] = {}  # by the key of the list, until it has ended
+        self._under_way: dict[str, _Installation] = {}  # by the key of the list, until it has ended
 
     async def provide(self, packages: tuple[NodePackage, ...]) -> None:
         """Return when they are installed. 400 InvalidExternalModules says why they cannot be."""
@@ -44,12 +44,12 @@ class PackageInstallations:
             await asyncio.wait(self._under_way.values())
         self._thread.shutdown()
 
-    def _begin(self, key: str, packages: tuple[NodePackage, ...]) -> asyncio.Future[Path | None]:
+    def _begin(self, key: str, packages: tuple[NodePackage, ...]) -> _Installation:
         self.folders.check_open(packages)
         installing = asyncio.get_running_loop().run_in_executor(self._thread, self.folders.provide, packages)
         installing.add_done_callback(partial(self._forget, key))
         return installing
 
-    def _forget(self, key: str, ended: asyncio.Future[Path | None]) -> None:
+    def _forget(self, key: str, ended: _Installation) -> None:
         del self._under_way[key]
         ended.exception()  # is known: all who waited for it may have given up

@@ -1,11 +1,8 @@
 """What `log.audit(body)` leaves behind once its call has succeeded: lines of JSON (spec 03 2.7).
 
 A body may hold variables, `{"$var": "now"}`, whose values the function itself never sees. Its transaction
-keeps the body as it came, so what is rolled back takes its lines with it; the outcome of a call that
-succeeded holds lines with values in place of variables. Those follow from what a record keeps of its call,
-so a replay makes the same lines.
-
-Read in this order: add_line, resolved_lines.
+keeps the line with values in their places, and limits are of that; what is rolled back takes its lines with
+it. Values follow from what a record keeps of its call, so a replay makes the same lines.
 """
 
 from __future__ import annotations
@@ -24,8 +21,9 @@ from log.identity import Identity
 
 _METHOD: Final = "auditLog"
 _VARIABLE: Final = "$var"
-_NAMES: Final = frozenset({"ip", "userAgent", "requestId", "now", "convexActor"})
-_OF_REQUESTER: Final = tuple(orjson.dumps({_VARIABLE: name}) for name in ("ip", "userAgent"))
+_NAMES: Final = ("ip", "userAgent", "requestId", "now", "convexActor")
+_VARIABLES: Final = {name: orjson.dumps({_VARIABLE: name}) for name in _NAMES}
+_OF_REQUESTER: Final = (_VARIABLES["ip"], _VARIABLES["userAgent"])
 _ADMINS: Final[dict[str, dict[str, Any]]] = {
     "admin": {"type": "admin"},
     "reader": {"type": "admin", "isReadOnly": True},
@@ -33,13 +31,15 @@ _ADMINS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def add_line(transaction: Transaction, args: dict[str, Any]) -> None:
-    """Keep one body, or raise InvalidArgument or AuditLogsExceedLimits; limits are of the whole call tree."""
+def add_line(transaction: Transaction, args: dict[str, Any], values: Mapping[str, Any]) -> bool:
+    """Keep one line, or raise InvalidArgument or AuditLogsExceedLimits; limits are of the whole call tree.
+    Whether the body names values of the request's sender, which a replay then has to know."""
     body = arguments.json_object(args, "body", _METHOD)
     if _VARIABLE in body:
         raise _refused("a body is an object, not a variable")
     _check(body, 1)
-    line, lines = orjson.dumps(body), transaction.audited
+    given, lines = orjson.dumps(body), transaction.audited
+    line = _resolved(given, values)
     if (
         len(lines) >= limits.AUDIT_LINES_MAX
         or len(line) > limits.AUDIT_LINE_BYTES_MAX
@@ -47,20 +47,7 @@ def add_line(transaction: Transaction, args: dict[str, Any]) -> None:
     ):
         raise errors.audit_logs_exceed_limits()
     transaction.audited = (*lines, line)
-
-
-def resolved_lines(lines: tuple[bytes, ...], values: Mapping[str, Any]) -> tuple[bytes, ...]:
-    """The lines with the values of variables in their places.
-
-    The bytes of a variable mean nothing else: inside a string their quotes would be escaped.
-    """
-    by_variable = {orjson.dumps({_VARIABLE: name}): orjson.dumps(values[name]) for name in _NAMES}
-    return tuple(_resolved(line, by_variable) for line in lines)
-
-
-def names_requester(line: bytes) -> bool:
-    """Whether values of it are those of the request's sender, which a replay then has to know."""
-    return any(variable in line for variable in _OF_REQUESTER)
+    return any(variable in given for variable in _OF_REQUESTER)
 
 
 def actor_of(identity: Identity) -> dict[str, Any] | None:
@@ -71,10 +58,13 @@ def actor_of(identity: Identity) -> dict[str, Any] | None:
     return _ADMINS.get(identity.kind)
 
 
-def _resolved(line: bytes, by_variable: Mapping[bytes, bytes]) -> bytes:
+def _resolved(line: bytes, values: Mapping[str, Any]) -> bytes:
+    """With values in the places of variables. The bytes of a variable mean nothing else: inside a string
+    their quotes would be escaped, in a value too."""
     if b"$" in line:
-        for variable, value in by_variable.items():
-            line = line.replace(variable, value)
+        for name, variable in _VARIABLES.items():
+            if variable in line:
+                line = line.replace(variable, orjson.dumps(values[name]))
     return line
 
 

@@ -58,7 +58,6 @@ from functions.source_map import SourceMap
 from functions.syscalls import (
     CallContext,
     Observed,
-    audit_lines_of,
     decode_arguments,
     rejection,
 )
@@ -192,6 +191,7 @@ class Runner:
             observed=observed,
             files=self.files,
             signer=self._signer,
+            now_ms=now_ms,
             request_id=call.request_id,
             job_id=call.job_id,
             requester=call.requester,
@@ -206,7 +206,7 @@ class Runner:
             logs.add("WARN", [warning])
         usage, rows = transaction.budget.usage(keeps_writes=error is None), transaction.budget.rows_read
         journal = context.journal_end_next
-        audited = audit_lines_of(context, now_ms) if transaction.audited and error is None else ()
+        audited = transaction.audited if error is None else ()
         return RunOutcome(
             value, error, udf_type, tuple(logs.pretty()), journal, observed, usage, audited, rows
         )

@@ -15,7 +15,7 @@ import orjson
 
 from functions import errors, scheduled_jobs
 from functions import syscall_arguments as arguments
-from functions.audit import actor_of, add_line, names_requester, resolved_lines
+from functions.audit import actor_of, add_line
 from functions.catalog import Table
 from functions.function_handles import callee_of, create_handle
 from functions.isolate import AnswerError
@@ -71,6 +71,7 @@ class CallContext:
     observed: Observed
     files: FileAccess | None = None
     signer: TokenSigner | None = None
+    now_ms: float = 0.0
     request_id: str = ""
     job_id: str | None = None  # of the scheduled job whose call tree this is
     requester: Requester = NO_REQUESTER
@@ -104,16 +105,6 @@ def rejection(refusal: BackendError) -> AnswerError:
     """The rejected promise of a refused call."""
     data = values.dumps(refusal.data) if refusal.data is not None else None
     return AnswerError(refusal.message, data)
-
-
-def audit_lines_of(context: CallContext, now_ms: float) -> tuple[bytes, ...]:
-    """Of a call tree that succeeded. `now` is the one clock reading of the run, which its record keeps."""
-    facts = {
-        "now": int(now_ms),
-        "convexActor": actor_of(context.identity),
-        **context.requester.facts(context.request_id),
-    }
-    return resolved_lines(context.transaction.audited, facts)
 
 
 def decode_arguments(args: bytes) -> dict[str, Any]:
@@ -338,9 +329,11 @@ def _get_request_metadata(context: CallContext, _args: dict[str, Any]) -> bytes:
 
 
 def _audit_log(context: CallContext, args: dict[str, Any]) -> bytes:
-    add_line(context.transaction, args)
+    """`now` is the one clock reading of the run, which its record keeps."""
+    facts = context.requester.facts(context.request_id)
+    values = {**facts, "now": int(context.now_ms), "convexActor": actor_of(context.identity)}
+    context.observed.requester |= add_line(context.transaction, args, values)
     context.observed.identity = True  # whoever else asks for the same is audited by a run of their own
-    context.observed.requester |= names_requester(context.transaction.audited[-1])
     return _NULL
 
 

@@ -221,7 +221,7 @@ class Backend(Protocol):
         """Set the one listener of the stream; called on the gateway's event loop."""
 
     def listen_to_jobs(self, listener: JobListener) -> None:
-        """Set the one listener that hears of each scheduled job that was run."""
+        """Set the one listener that hears of what no client called: jobs, and what actions called."""
 
     async def table_rows(self, metric: str, component: str, table: str) -> Sequence[MinuteRows]:
         """Rows that functions read of a table ("rowsRead"), or that were written into it ("rowsWritten"), in

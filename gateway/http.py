@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from gateway.client_version import NOBODY, ClientVersion, parse_client_header
@@ -71,12 +72,22 @@ def trace_id_in(headers: Mapping[bytes, bytes]) -> str:
     return "" if header is None else trace_id_of(header)
 
 
+def _address(host: str) -> str | None:
+    """As it is written usually; None for what is no address, as some proxies say of a client they hide."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
 def requester_of(peer: tuple[str, int] | None, headers: Mapping[bytes, bytes]) -> Requester:
     """`peer` is the client of a connection, or who a trusted proxy says it is: the server has put that in its
     place (gateway/server.py)."""
     user_agent = headers.get(b"user-agent")
     return Requester(
-        peer[0] if peer is not None else None,
+        _address(peer[0]) if peer is not None else None,
         user_agent.decode("latin-1")[:USER_AGENT_CHARACTERS_MAX] if user_agent is not None else None,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from ipaddress import ip_network
 
 import uvicorn
 
@@ -29,6 +30,14 @@ logger = logging.getLogger(__name__)
 _LISTEN_BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
 _GRACEFUL_SECONDS = 5
+
+
+def networks_of(text: str) -> list[str]:
+    """Addresses and networks separated by commas. Those of IPv4 also in the form that a socket shows which
+    listens for both families."""
+    given = [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+    mapped = [f"::ffff:{each.network_address}/{96 + each.prefixlen}" for each in given if each.version == 4]
+    return [*map(str, given), *mapped]
 
 
 def bind_exclusively(host: str, port: int) -> socket.socket:
@@ -161,7 +170,7 @@ class GatewayServer:
             log_level="warning",
             access_log=False,
             proxy_headers=bool(self._settings.trusted_proxies),
-            forwarded_allow_ips=self._settings.trusted_proxies,
+            forwarded_allow_ips=networks_of(self._settings.trusted_proxies),
             server_header=False,
             date_header=False,
             ws_max_size=SOCKET_MESSAGE_BYTES_MAX,

@@ -91,7 +91,9 @@ class HttpActionRoutes:
             await answer(send, status, text, [JSON])
             return
         if isinstance(answered, HttpActionAnswer):
-            await self._send(call, answered, send)
+            sending = _Sending(send, run)
+            await self._send(call, answered, sending)
+            sending.raise_failure()
         elif answered is not None:
             await self._answer_without(call, *answered, send)
 
@@ -199,6 +201,29 @@ class HttpActionRoutes:
         )
         told = replace(outcome, udf_type="HttpAction")
         self._core.function_log.add(called, told, "HttpAction", time.time(), http_status=status)
+
+
+class _Sending:
+    """The way to the client. What the server will not send (more than the `content-length` that the function
+    gave) ends it: the run is left, and still heard to its end."""
+
+    def __init__(self, send: Send, run: HttpActionRun) -> None:
+        self._send, self._run = send, run
+        self._failure: Exception | None = None
+
+    async def __call__(self, message: dict[str, Any]) -> None:
+        if self._failure is not None:
+            return
+        try:
+            await self._send(message)
+        except Exception as failure:
+            self._failure = failure
+            self._run.leave()
+
+    def raise_failure(self) -> None:
+        """Which ends the connection, and stands in the log of the process."""
+        if self._failure is not None:
+            raise self._failure
 
 
 async def _outcome_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,15 +28,15 @@ class HeldNpm(FakeNpm):
     """One that waits in the middle until it is let go on."""
 
     def holds(self, folder: Path, script: str) -> None:
-        self._begun = folder / "begun"
-        os.mkfifo(self._begun)
-        self.does(f"echo > {self._begun}; cat {self._begun} > /dev/null; {script}")
+        self._begun, self._go_on = folder / "begun", folder / "go on"
+        self.does(f"touch '{self._begun}'; until [ -e '{self._go_on}' ]; do sleep 0.01; done; {script}")
 
     async def begins(self) -> None:
-        await _in_thread(self._begun.read_text)
+        while not self._begun.exists():
+            await asyncio.sleep(0.005)
 
-    async def goes_on(self) -> None:
-        await _in_thread(lambda: self._begun.write_text("go on"))
+    def goes_on(self) -> None:
+        self._go_on.touch()
 
 
 @pytest.fixture
@@ -75,12 +74,6 @@ async def asked(
     return tasks
 
 
-async def _in_thread(work: Callable[[], Any]) -> None:
-    """Not one of those that are under test."""
-    with ThreadPoolExecutor(1) as thread:
-        await asyncio.get_running_loop().run_in_executor(thread, work)
-
-
 def test_all_who_wait_for_an_installation_hear_what_became_of_it_and_the_next_one_tries_again(
     npm: HeldNpm, tmp_path: Path
 ) -> None:
@@ -89,7 +82,7 @@ def test_all_who_wait_for_an_installation_hear_what_became_of_it_and_the_next_on
     async def scene(installations: PackageInstallations) -> None:
         tasks = await asked(installations, *[ANSWER] * WAITERS)
         await npm.begins()
-        await npm.goes_on()
+        npm.goes_on()
         refusals = await asyncio.gather(*tasks)
         assert len(set(refusals)) == 1 and refusals[0].endswith(":\nnpm error 404")
         assert len(npm.calls) == 1
@@ -109,7 +102,7 @@ def test_waiting_for_npm_takes_no_thread_from_other_work(npm: HeldNpm, tmp_path:
         await npm.begins()
         await asyncio.to_thread(lambda: None)
         assert not tasks[0].done()
-        await npm.goes_on()
+        npm.goes_on()
         assert await tasks[0] == ""
 
     play(tmp_path, scene)
@@ -124,7 +117,7 @@ def test_what_is_installed_waits_for_no_other_list(npm: HeldNpm, tmp_path: Path)
         await installations.provide(ANSWER)
         await installations.provide(())
         assert not tasks[0].done()
-        await npm.goes_on()
+        npm.goes_on()
         assert await tasks[0] == ""
 
     play(tmp_path, scene)
@@ -137,7 +130,7 @@ def test_one_who_gives_up_does_not_end_it_for_the_others(npm: HeldNpm, tmp_path:
         leaving, staying = await asked(installations, ANSWER, ANSWER)
         await npm.begins()
         leaving.cancel()
-        await npm.goes_on()
+        npm.goes_on()
         assert await staying == "" and leaving.cancelled() and len(npm.calls) == 1
 
     play(tmp_path, scene)

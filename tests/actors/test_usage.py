@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from actors.calls import Ended, outcome_fields, told_bytes, without_results
+from functions.invocation import RunOutcome
 from gateway.backend import NO_USAGE, FunctionCall, FunctionOutcome, Usage
 from log import values
 from log.identity import UNKNOWN
@@ -173,3 +175,11 @@ def test_of_calls_that_say_more_than_is_told_the_first_are_told(
         assert [len(outcome.log_lines) for _path, outcome in server.told] == sizes[: 2 if is_beyond else 3]
 
     play(ActionServer(tmp_path, source), scene)
+
+
+def test_what_is_told_of_a_call_holds_neither_its_results_nor_its_cursor() -> None:
+    """All are as large as the app makes them: a cursor holds an index key."""
+    outcome = RunOutcome(b'"value"', None, "Query", log_lines=("said",), journal_end="cursor")
+    told = without_results(outcome_fields(Ended(outcome, 1, b"reads", (("", "m.js:f", "user", []),)), 0.5))
+    assert not {b'"value"', "cursor", b"reads"} & {each for each in told if isinstance(each, str | bytes)}
+    assert told[-1] == () and told_bytes(told) == len(b'["said"]')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -33,10 +32,13 @@ def test_an_npm_whose_executor_was_killed_is_ended_with_all_it_has_started(
 ) -> None:
     needs_node()
     data, told = tmp_path / "data", tmp_path / "pids"
-    os.mkfifo(told)
-    FakeNpm(tmp_path, monkeypatch).does(f"sleep 600 & echo $$ $! > {told}; wait")
+    FakeNpm(tmp_path, monkeypatch).does(f"sleep 600 & echo $$ $! > {told}.new; mv {told}.new {told}; wait")
     packages = DataFolder(data).node_packages
     executor = subprocess.Popen([sys.executable, "-c", EXECUTOR, str(packages)])
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not told.exists():
+        assert executor.poll() is None and time.monotonic() < deadline, "npm is not started"
+        time.sleep(0.02)
     left = [identified(int(pid)) for pid in told.read_text().split()]
     executor.kill()
     executor.wait()

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from functions.audit import actor_of, add_line, resolved_lines
+from functions.audit import actor_of, add_line
 from functions.transaction import Transaction
 from log.errors import BackendError
 from log.identity import ADMIN, READER, SYSTEM, UNKNOWN, Identity
@@ -28,7 +28,7 @@ def refusal(transaction: Transaction, args: dict[str, Any]) -> str:
     """Why a call is refused; then it has left nothing."""
     before = transaction.audited
     with pytest.raises(BackendError) as refused:
-        add_line(transaction, args)
+        add_line(transaction, args, VALUES)
     assert transaction.audited == before
     return f"{refused.value.code}: {refused.value.message}"
 
@@ -56,17 +56,27 @@ def test_every_variable_is_replaced_wherever_it_stands_and_nothing_else_is(trans
         text: text,
         "a$": {"b": {}},
     }
-    add_line(transaction, {"body": body, "version": "1.48.0"})
-    add_line(transaction, {"body": {}})
-    first, second = resolved_lines(transaction.audited, VALUES)
+    add_line(transaction, {"body": body, "version": "1.48.0"}, VALUES)
+    add_line(transaction, {"body": {}}, VALUES)
+    first, second = transaction.audited
     assert orjson.loads(first) == {**VALUES, "list": [17, [17], 1.5, None], text: text, "a$": {"b": {}}}
     assert list(orjson.loads(first)) == list(body), "names keep their order"
     assert second == b"{}"
 
 
-def test_what_the_transaction_keeps_has_no_values_yet(transaction: Transaction) -> None:
-    add_line(transaction, {"body": {"at": {"$var": "now"}}})
-    assert transaction.audited == (b'{"at":{"$var":"now"}}',)
+def test_whoever_asks_for_values_of_the_sender_is_known(transaction: Transaction) -> None:
+    for name in VARIABLES:
+        asked = add_line(transaction, {"body": {"at": [VARIABLES[name]]}}, VALUES)
+        assert asked == (name in ("ip", "userAgent"))
+
+
+def test_limits_are_of_the_line_with_its_values(transaction: Transaction) -> None:
+    long = {**VALUES, "userAgent": "x" * 1_000}
+    body = {"body": {"a": [VARIABLES["userAgent"]] * 100}}
+    add_line(transaction, body, VALUES)
+    with pytest.raises(BackendError) as refused:
+        add_line(transaction, body, long)
+    assert refused.value.code == "AuditLogsExceedLimits" and len(transaction.audited) == 1
 
 
 @pytest.mark.parametrize(
@@ -110,7 +120,7 @@ def test_what_is_no_body_is_refused_by_its_cause(
 
 
 def test_a_body_nests_as_deep_as_a_value_and_no_deeper(transaction: Transaction) -> None:
-    add_line(transaction, nested(VALUE_NESTING_MAX - 2))
+    add_line(transaction, nested(VALUE_NESTING_MAX - 2), VALUES)
     for levels in (VALUE_NESTING_MAX, 900):
         assert "nested deeper than 64 levels" in refusal(transaction, nested(levels))
 
@@ -121,23 +131,23 @@ EXCEEDED = "AuditLogsExceedLimits: Audit logs exceed function execution limits"
 
 
 def test_a_line_may_have_its_bytes_and_not_one_more(transaction: Transaction) -> None:
-    add_line(transaction, body_of(AUDIT_LINE_BYTES_MAX))
+    add_line(transaction, body_of(AUDIT_LINE_BYTES_MAX), VALUES)
     assert len(transaction.audited[0]) == AUDIT_LINE_BYTES_MAX
     assert refusal(transaction, body_of(AUDIT_LINE_BYTES_MAX + 1)) == EXCEEDED
 
 
 def test_a_call_may_leave_its_number_of_lines_and_not_one_more(transaction: Transaction) -> None:
     for number in range(AUDIT_LINES_MAX):
-        add_line(transaction, {"body": {"n": number}})
+        add_line(transaction, {"body": {"n": number}}, VALUES)
     assert refusal(transaction, {"body": {}}) == EXCEEDED
 
 
 def test_the_lines_of_a_call_may_have_their_bytes_together_and_not_one_more(transaction: Transaction) -> None:
     for _ in range(AUDIT_BYTES_MAX // AUDIT_LINE_BYTES_MAX - 1):
-        add_line(transaction, body_of(AUDIT_LINE_BYTES_MAX))
-    add_line(transaction, body_of(AUDIT_LINE_BYTES_MAX - 50))
+        add_line(transaction, body_of(AUDIT_LINE_BYTES_MAX), VALUES)
+    add_line(transaction, body_of(AUDIT_LINE_BYTES_MAX - 50), VALUES)
     assert refusal(transaction, body_of(51)) == EXCEEDED
-    add_line(transaction, body_of(50))
+    add_line(transaction, body_of(50), VALUES)
     assert sum(map(len, transaction.audited)) == AUDIT_BYTES_MAX
     assert refusal(transaction, {"body": {}}) == EXCEEDED
 
@@ -146,11 +156,11 @@ def test_the_lines_of_a_call_may_have_their_bytes_together_and_not_one_more(tran
 
 
 def test_rolling_back_takes_the_lines_since_and_gives_their_room_back(transaction: Transaction) -> None:
-    add_line(transaction, {"body": {"n": 1}})
+    add_line(transaction, {"body": {"n": 1}}, VALUES)
     savepoint = transaction.savepoint()
     for number in range(AUDIT_LINES_MAX - 1):
-        add_line(transaction, {"body": {"n": number}})
+        add_line(transaction, {"body": {"n": number}}, VALUES)
     assert refusal(transaction, {"body": {}}) == EXCEEDED
     transaction.roll_back(savepoint)
-    add_line(transaction, {"body": {"n": 2}})
+    add_line(transaction, {"body": {"n": 2}}, VALUES)
     assert transaction.audited == (b'{"n":1}', b'{"n":2}')

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import orjson
 import pytest
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from websockets.asyncio.client import connect
 
 from gateway.backend import FunctionOutcome, HttpActionAnswer, HttpActionCall
-from gateway.server import GatewayServer
+from gateway.http import requester_of
+from gateway.server import GatewayServer, networks_of
 from log.identity import Requester
 from log.limits import USER_AGENT_CHARACTERS_MAX
 
@@ -96,3 +100,39 @@ def test_a_long_name_is_cut_and_an_http_action_is_told_too(monkeypatch: pytest.M
         assert called[0].requester == Requester("127.0.0.1", "x" * USER_AGENT_CHARACTERS_MAX)
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("host", "ip"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:DB8::0:1", "2001:db8::1"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("unknown", None),
+        ("_hidden", None),
+        ("x" * 5_000, None),
+        ("", None),
+    ],
+)
+def test_an_address_is_told_as_it_is_usually_written_and_what_is_none_is_not_told(
+    host: str, ip: str | None
+) -> None:
+    assert requester_of((host, 1), {}) == Requester(ip, None)
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_trusted"),
+    [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("::1", True), ("11.1.2.3", False), ("::2", False)],
+)
+def test_a_network_is_trusted_in_whatever_form_a_socket_shows_its_addresses(
+    peer: str, is_trusted: bool
+) -> None:
+    seen: list[Any] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    behind = ProxyHeadersMiddleware(application, networks_of("10.0.0.0/8, ::1"))
+    scope = {"type": "http", "client": (peer, 1), "headers": [(b"x-forwarded-for", b"203.0.113.7")]}
+    asyncio.run(behind(scope, None, None))  # type: ignore[arg-type]
+    assert seen == ["203.0.113.7" if is_trusted else peer]
