@@ -134,7 +134,7 @@ def test_a_named_place_is_asked_for_together_with_what_was_met_there_and_with_al
 def test_a_place_without_a_name_is_never_guessed() -> None:
     """The whole of an index, or one whose keys begin with neither a text nor a number."""
     hot = HotPlaces()
-    for place in ((INDEX, b"", None), place_of(None, "k1"), place_of(b"k1"), at(1)):
+    for place in ((INDEX, b"", None), place_of(None, "k1"), place_of(b"k1"), place_of(True), at(1)):
         hot.learn("f", [place], reads_of(place))
     assert guessed(hot, ["k1", "", 1, "0001"]) is None
 
@@ -181,3 +181,16 @@ def test_long_arguments_are_not_looked_through() -> None:
     hot.learn("f", [place_of("k1")], reads_of(place_of("k1")))
     assert guessed(hot, ["k1", "x" * (HOT_ARGUMENTS_BYTES_MAX - len('["k1",""]'))]) == {place_of("k1")}
     assert guessed(hot, ["k1", "x" * (HOT_ARGUMENTS_BYTES_MAX - len('["k1",""]') + 1)]) is None
+
+
+def test_what_was_forgotten_meanwhile_is_nothing_to_whoever_guessed_it_or_met_it() -> None:
+    hot = HotPlaces()
+    hot.used("f", reads_of(at(1)), None, is_wanted=True)
+    assert hot.expected("f", at(1)).places == {at(1)} and hot.watched("f") is None
+    hot.learn("f", [place_of("k1")], reads_of(place_of("k1")))
+    guess = hot.guessed("f", b'"k1"')
+    for _ in range(HOT_USES_UNWANTED_MAX):
+        hot.used("f", reads_of(place_of("k1")), None, is_wanted=False)
+    assert hot.watched("f") is None, "nothing is left"
+    hot.used("f", reads_of(at(5)), guess, is_wanted=True)
+    assert guessed(hot, "k1") is None

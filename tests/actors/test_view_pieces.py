@@ -10,8 +10,11 @@ import pytest
 from actors import view_layout
 from actors.index_view import IndexView
 from log import limits
+from log.record import DocumentWrite
 
 from .test_index_view import INDEXES, World
+
+KEY = b"\x10a"
 
 
 def owners(view: IndexView) -> tuple[list[int], set[int]]:
@@ -57,3 +60,39 @@ def test_pieces_have_one_owner_each_and_go_with_it(tmp_path: Path, seed: int) ->
             pass
     assert owners(world.view) == ([], set()), seed
     world.view.close(clean=False)
+
+
+def test_a_key_that_is_stored_whole_is_not_kept_a_second_time() -> None:
+    short, long = b"k" * (view_layout.KEY_PREFIX_BYTES), b"k" * 600
+    for key, is_kept in ((short, False), (long, True)):
+        row, absent = view_layout.pack_row(key, 1, 2, b"{}"), view_layout.pack_undo(key, None)
+        assert (key in row) == (key in absent) == is_kept
+
+
+def revision(ts: int, document_bytes: int) -> tuple[int, int, int, tuple[DocumentWrite, ...]]:
+    """A commit of another text of the one document, as a batch holds it. Its seq is its ts."""
+    document, old = str(ts).encode() * document_bytes, KEY if ts > 1 else None
+    write = DocumentWrite(b"tablet", "id", 0, 1, document[:document_bytes], ((INDEXES[0], old, KEY),))
+    return ts, ts, 0, (write,)
+
+
+@pytest.mark.parametrize("is_beyond", [False, True])
+def test_a_row_that_fits_a_page_is_not_in_pieces_and_one_byte_more_is(
+    tmp_path: Path, is_beyond: bool
+) -> None:
+    view = IndexView(tmp_path / "view", frozenset())
+    head = len(view_layout.pack_row(KEY, 1, 1, b""))
+    view.apply_batch([revision(1, limits.VIEW_VALUE_BYTES_MAX - 1 - head + is_beyond)])
+    assert len(owners(view)[1]) == is_beyond
+    view.close(clean=False)
+
+
+def test_what_a_batch_writes_and_replaces_is_in_undo_in_pieces(tmp_path: Path) -> None:
+    view = IndexView(tmp_path / "view", frozenset())
+    view.apply_batch([revision(ts, 9_000) for ts in (1, 2, 3)])
+    named, held = owners(view)
+    assert len(named) == len(held) == 3
+    for ts in (1, 2, 3):
+        row = view.reader().snapshot(ts).get(INDEXES[0], KEY)
+        assert row is not None and row.document == str(ts).encode() * 9_000
+    view.close(clean=False)
