@@ -6,6 +6,12 @@ Where only the cost differs, a test may count the work (tests/actors/test_view_w
 from __future__ import annotations
 
 REASONS: dict[str, str] = {
+    "actors/index_view.py always: has_pieces": (
+        "a shortcut: in a view without pieces no entry names any, and none goes"
+    ),
+    "actors/view_changes.py dropped: not pieces.is_empty": (
+        "a shortcut: in a view without pieces no row names any, and none goes"
+    ),
     "actors/view_pieces.py always: len(value) > VIEW_VALUE_BYTES_MAX": (
         "a shortcut: the row in a small entry fits, and is packed into the same entry again"
     ),
