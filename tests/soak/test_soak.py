@@ -103,6 +103,7 @@ def test_a_checkpoint_is_not_weighed_as_the_view(tmp_path: Path) -> None:
     before = file_bytes(data)
     assert before["view"] > 0 and before["checkpoints"] == 0
     assert Checkpoints(data.views).take(view) is not None
+    view.close(clean=False)
     after = file_bytes(data)
     assert after["view"] == before["view"] and after["checkpoints"] > 0
 
