@@ -25,6 +25,7 @@ from gateway.server import GatewayServer
 from log.limits import PROVIDER_ANSWER_BYTES_MAX
 from log.secrets import issue_admin_key
 
+from ..support import running_gateway
 from ..support.fake_backend import SETTINGS, FakeBackend
 from ..support.identity_provider import (
     ISSUER,
@@ -36,8 +37,6 @@ from ..support.identity_provider import (
     sign,
 )
 from ..support.tree import ROOT
-
-PATIENCE_SECONDS = 20
 
 
 @pytest.fixture
@@ -65,17 +64,10 @@ class Site:
 
 
 def run(scenario: Callable[[Site], Awaitable[None]]) -> None:
-    async def body() -> None:
-        backend = FakeBackend()
-        server = GatewayServer(backend, SETTINGS, port=0, site_port=None)
-        await server.start()
-        try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:
-                await asyncio.wait_for(scenario(Site(backend, server.port, http)), PATIENCE_SECONDS)
-        finally:
-            await server.shutdown()
+    async def with_site(backend: FakeBackend, server: GatewayServer, http: httpx.AsyncClient) -> None:
+        await scenario(Site(backend, server.port, http))
 
-    asyncio.run(body())
+    running_gateway.run(with_site)
 
 
 async def send(socket: ClientConnection, **message: Any) -> None:
