@@ -19,7 +19,6 @@ from cluster.ray_runtime import RayRuntime
 from ..support.server import RunningServer
 from .doors import doors, own_ports
 
-AUTOSCALER_METRICS_PORT = 44217
 SERVICES = {
     "gcs_server": ["ray.rpc.NodeInfoGcsService/GetAllNodeInfo"],
     "raylet": ["ray.rpc.NodeManagerService/GetNodeStats", "ray.rpc.ObjectManagerService/Pull"],
@@ -62,7 +61,7 @@ def test_ray_refuses_whoever_does_not_show_its_token(server: RunningServer) -> N
     token = (server.data.run / "ray_token").read_text()
     asked = 0
     for program, _, port in sorted(doors(server)):
-        if port in own_ports(server) or program == "ray::RuntimeEnvAgent" or port == AUTOSCALER_METRICS_PORT:
+        if port in own_ports(server) or program == "ray::RuntimeEnvAgent":
             continue
         methods = SERVICES.get(program, SERVICES[""])
         for shown in (None, "0" * len(token)):
@@ -74,8 +73,8 @@ def test_ray_refuses_whoever_does_not_show_its_token(server: RunningServer) -> N
     assert asked >= 3 + len(server.actors())
 
 
-def test_only_three_ports_answer_a_stranger(server: RunningServer) -> None:
-    """API, site, and the metrics of Ray's autoscaler; everybody else closes, or asks who it is."""
+def test_only_two_ports_answer_a_stranger(server: RunningServer) -> None:
+    """API and site; everybody else closes, or asks who it is. The metrics of Ray's autoscaler are off."""
     answering = set()
     for _, _, port in doors(server):
         try:
@@ -84,7 +83,7 @@ def test_only_three_ports_answer_a_stranger(server: RunningServer) -> None:
             continue
         if answer.status_code != httpx.codes.UNAUTHORIZED or port in own_ports(server):
             answering.add(port)
-    assert answering - {AUTOSCALER_METRICS_PORT} == {server.port, server.site_port}
+    assert answering == {server.port, server.site_port}
 
 
 @pytest.mark.parametrize("which", ["data", "Ray's"])
