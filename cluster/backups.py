@@ -57,6 +57,7 @@ def back_up(data: Path, target: Path, settings: Settings) -> Copied:
         raise StartRefused(f"There is no deployment in {source.path}: it has no credentials.")
     unfinished = target.with_name(target.name + _UNFINISHED)
     shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True, mode=0o700)
     copied = _copy(source, DataFolder(unfinished), settings, Settings(log_url="", files_url=""))
     _write(unfinished / "credentials" / "instance_name", credentials.instance_name)
     _write(unfinished / "credentials" / "instance_secret", credentials.instance_secret.hex())

@@ -88,7 +88,9 @@ async def _serve(settings: Settings) -> None:
     supervisor = Supervisor(runtime, settings, folder, credentials)
     try:
         await supervisor.start()
-        _announce(settings, credentials, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        typer.echo(announcement(settings, credentials, seconds, sys.stdout.isatty()))
+        sys.stdout.flush()
         watching = asyncio.create_task(supervisor.watch())
         await asyncio.wait({watching, asyncio.create_task(stopping.wait())}, return_when="FIRST_COMPLETED")
         watching.cancel()
@@ -122,13 +124,20 @@ def _refuse_taken_ports(settings: Settings) -> None:
         bind_exclusively(settings.host, port).close()
 
 
-def _announce(settings: Settings, credentials: Credentials, seconds: float) -> None:
-    key = issue_admin_key(credentials.instance_secret, credentials.instance_name, int(time.time()))
-    typer.echo(f"Tidelog is ready after {seconds:.1f} s.")
-    typer.echo(f"  URL:        {settings.cloud_origin_in_use}")
-    typer.echo(f"  HTTP site:  {settings.site_origin_in_use}")
-    typer.echo(f"  Admin key:  {key}")
-    sys.stdout.flush()
+def announcement(settings: Settings, credentials: Credentials, seconds: float, on_terminal: bool) -> str:
+    """What a server says when it is ready after `seconds`.
+
+    A key is shown on a terminal alone: in a journal or a file it would stay, for all who may read that.
+    """
+    key = "`tidelog admin-key` prints one"
+    if on_terminal:
+        key = issue_admin_key(credentials.instance_secret, credentials.instance_name, int(time.time()))
+    return (
+        f"Tidelog is ready after {seconds:.1f} s.\n"
+        f"  URL:        {settings.cloud_origin_in_use}\n"
+        f"  HTTP site:  {settings.site_origin_in_use}\n"
+        f"  Admin key:  {key}"
+    )
 
 
 @app.command()

@@ -124,8 +124,8 @@ class RayRuntime:
             # One node alone: its address is 127.0.0.1, and then every port of Ray is on loopback only. Else
             # Ray listens on all interfaces (measured), and turns `_node_ip_address` of 127.0.0.1 away.
             RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
-            # The autoscaler would serve metrics to anybody at 44217. It has no switch; it goes on without them
-            # when it cannot listen, and at -1 nobody can (measured).
+            # The autoscaler would serve metrics to anybody at 44217. There is no switch, but it goes on
+            # without them when it cannot listen, and at -1 nobody can (measured).
             AUTOSCALER_METRIC_PORT="-1",
         )
         import ray

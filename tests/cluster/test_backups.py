@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import sqlite3
@@ -67,7 +68,11 @@ def blobs(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_was_backed_up_is_restored_byte_for_byte(data: Path, tmp_path: Path) -> None:
-    done = tidelog("backup", tmp_path / "backup", "--data", data)
+    umask = os.umask(0)
+    try:
+        done = tidelog("backup", tmp_path / "backup", "--data", data)
+    finally:
+        os.umask(umask)
     assert done.exit_code == 0, done.output
     assert done.output.startswith(f"Backed up {len(records(data))} records") and "2 file(s)" in done.output
     restored = tidelog("restore", tmp_path / "backup", "--data", tmp_path / "again")
@@ -75,6 +80,7 @@ def test_what_was_backed_up_is_restored_byte_for_byte(data: Path, tmp_path: Path
     for copy in (tmp_path / "backup", tmp_path / "again"):
         assert records(copy) == records(data)
         assert blobs(copy) == blobs(data) and len(blobs(copy)) == 2
+        assert copy.stat().st_mode & 0o077 == 0, "nobody else enters it"
         for name in ("instance_name", "instance_secret"):
             kept = copy / "credentials" / name
             assert kept.read_text() == (data / "credentials" / name).read_text()

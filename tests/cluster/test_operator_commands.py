@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cluster.cli import app
+from cluster.cli import announcement, app
 from cluster.config import Settings
 from cluster.data_folder import DataFolder
 from log.secrets import read_admin_key
@@ -35,6 +35,15 @@ def test_what_the_old_secret_signed_counts_no_more_and_what_is_printed_does(tmp_
     assert old is None and new is not None
     (secret,) = (tmp_path / "credentials").glob("instance_secret*")
     assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_admin_key_is_shown_on_a_terminal_alone(tmp_path: Path) -> None:
+    new_key(tmp_path)
+    settings, credentials = Settings(), DataFolder(tmp_path).credentials(Settings())
+    shown, kept = (announcement(settings, credentials, 1.5, on_terminal) for on_terminal in (True, False))
+    key = shown.split()[-1]
+    assert read_admin_key(credentials.instance_secret, credentials.instance_name, key) is not None
+    assert f"{credentials.instance_name}|" not in kept and "tidelog admin-key" in kept
 
 
 def test_a_read_only_key_says_so(tmp_path: Path) -> None:

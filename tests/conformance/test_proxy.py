@@ -39,6 +39,7 @@ PREFIX = """
 @dataclass
 class Proxy:
     url: str
+    plain_url: str
     certificate: Path
 
 
@@ -70,12 +71,13 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def configuration(server: RunningServer, folder: Path, port: int) -> str:
+def configuration(server: RunningServer, folder: Path, port: int, plain_port: int) -> str:
     """The example, with its name, ports and paths changed as its first lines say, inside a whole nginx."""
     certificate, key = write_certificate(folder)
     text = EXAMPLE.read_text()
     for old, new in (
-        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("    listen 443 ssl;\n    listen [::]:443 ssl;", f"    listen 127.0.0.1:{port} ssl;"),
+        ("    listen 80;\n    listen [::]:80;", f"    listen 127.0.0.1:{plain_port};"),
         ("server_name app.example.com;", "server_name localhost;"),
         ("/etc/letsencrypt/live/app.example.com/fullchain.pem", str(certificate)),
         ("/etc/letsencrypt/live/app.example.com/privkey.pem", str(key)),
@@ -92,11 +94,12 @@ def configuration(server: RunningServer, folder: Path, port: int) -> str:
 @pytest.fixture(scope="module")
 def proxy(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     nginx = need_program("nginx", "nginx-light")
-    folder, port = tmp_path_factory.mktemp("proxy"), free_port()
+    folder, port, plain_port = tmp_path_factory.mktemp("proxy"), free_port(), free_port()
     path = folder / "nginx.conf"
-    path.write_text(configuration(server, folder, port))
+    path.write_text(configuration(server, folder, port, plain_port))
     process = subprocess.Popen([nginx, "-c", str(path), "-p", str(folder)], stderr=subprocess.PIPE, text=True)
-    running = Proxy(f"https://localhost:{port}", folder / "certificate.pem")
+    urls = f"https://localhost:{port}", f"http://localhost:{plain_port}"
+    running = Proxy(*urls, folder / "certificate.pem")
     deadline = time.monotonic() + READY_SECONDS_MAX
     try:
         while not is_ready(running):
@@ -128,6 +131,12 @@ def test_every_client_works_through_the_documented_proxy(
     seen = dict(server.node(script, f"{proxy.url}{prefix}", more=trusted))
     expected = {"first": 0, "live": 1, "over http": 1, "http action": True, "streamed": "one two three"}
     assert seen == expected
+
+
+def test_without_tls_the_proxy_sends_on_as_the_network_test_of_the_cli_expects(proxy: Proxy) -> None:
+    answer = httpx.get(f"{proxy.plain_url}/instance_name")
+    assert answer.status_code == 301, "the CLI fails at every other redirect"
+    assert answer.headers["location"] == "https://localhost/instance_name"
 
 
 def test_a_large_upload_streams_through_the_proxy(proxy: Proxy) -> None:

@@ -72,6 +72,20 @@ class Machine:
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def run_cron_file(self) -> None:
+        """As cron does: with the variables that the file sets and a few of its own, from the user's home."""
+        variables = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "SHELL": "/bin/sh"}
+        for line in self.block("text").splitlines():
+            if line.startswith("#"):
+                continue
+            if match := re.fullmatch(r"(\w+)=(.*)", line):
+                variables[match[1]] = match[2]
+                continue
+            command = line.split(maxsplit=6)[6].replace("\\%", "%")  # behind five times and a user
+            subprocess.run(
+                ["/bin/sh", "-c", command], cwd=self.folder, env=variables, check=True, timeout=180
+            )
+
     def unit(self, name: str) -> list[str]:
         """The value of one line of the unit."""
         (value,) = re.findall(rf"^{name}=(.*)$", self.block("ini"), re.MULTILINE)
@@ -113,6 +127,10 @@ def test_a_new_user_gets_from_the_first_to_the_last_section(machine: Machine, tm
     url = f"http://127.0.0.1:{machine.port}"
     assert httpx.post(f"{url}/api/mutation", json=body, timeout=30).json()["status"] == "success"
     backed_up = machine.run([started[0], *machine.commands("6. Back up, every night")])
+    (by_hand,) = (machine.folder / "tidelog-backups").glob("????-??-??")
+    by_hand.rename(machine.folder / "by-hand")
+    machine.run_cron_file()
+    assert (by_hand / "log" / "log.sqlite3").stat().st_size > 0, "cron made one of its own"
     assert "Backed up" in backed_up and "Restored" in backed_up and "The log is whole" in backed_up
     metrics = httpx.get(f"{url}/metrics", headers={"Authorization": f"Convex {key}"}, timeout=30)
     assert 'tidelog_actor_up{actor="core"} 1.0' in metrics.text
