@@ -137,6 +137,7 @@ class Executor:
     async def close(self) -> None:
         """Let go of the network, of other processes, and of what runs beside the calls."""
         self._push_preparation.close()
+        self._system.close()
         await self._packages.close()
         for worker in self._workers:
             await worker.stop()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+Result = TypeVar("Result")
 _STACK_BYTES = 64 << 20  # JavaScript nests on it
 
 
@@ -20,3 +24,21 @@ def javascript_threads(count: int) -> ThreadPoolExecutor:
         return pool
     finally:
         threading.stack_size(before)
+
+
+class JavaScriptThread:
+    """One thread, begun when it is first needed: what is given to it runs one after the other."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Beside the loop. JavaScript needs a core and not the interpreter's lock: calls go on meanwhile."""
+        if self._pool is None:
+            self._pool = javascript_threads(1)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Nothing more is begun. What is under way holds nobody up."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)

@@ -7,16 +7,15 @@ the new code builds its image.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 
 import orjson
 
 from actors.chain import Attempt
-from actors.javascript_threads import javascript_threads
+from actors.javascript_threads import JavaScriptThread
 from functions.isolate import Engine
 from functions.system.push_images import image_requests
 from functions.system.staged_push import find_push
@@ -37,7 +36,7 @@ class PushPreparation:
     ) -> None:
         self._engine, self._system_environment = engine, system_environment
         self._begin_reading = begin_reading
-        self._thread: ThreadPoolExecutor | None = None  # most executors live through few pushes
+        self._thread = JavaScriptThread()
         self._is_closed = False
 
     async def prepare(self, body: bytes) -> None:
@@ -56,17 +55,14 @@ class PushPreparation:
         found = find_push(transaction, request.get("startPush")) if isinstance(request, dict) else None
         if found is None or not found[1].builds_indexes:
             return
-        if self._thread is None:
-            self._thread = javascript_threads(1)
         built_in = transaction.catalog.built_in_variables(self._system_environment)
         wanted = image_requests(found[1], transaction.snapshot, built_in)
         for each in list(islice(wanted, IMAGES_HELD_MAX)):
             if self._is_closed:
                 return
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.build_image, each)
+            await self._thread.run(partial(self._engine.build_image, each))
 
     def close(self) -> None:
         """Begin no further image. The one under way holds nobody up."""
         self._is_closed = True
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
+        self._thread.close()

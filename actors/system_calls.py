@@ -1,7 +1,8 @@
 """Runs what an operator asks: `_system/...` functions and operations of CLI and dashboard (design D13).
 
 They are Python over a transaction and wait for nothing but its commit. What is slow about an operation is
-prepared before, once, however often its transaction must be run.
+evaluated before, on a thread, once, however often its transaction must be run: one after the other, beside
+the calls.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import orjson
 from actors.calls import UNPLACED_TS, Ended, RunCall
 from actors.chain import Attempt, Done
 from actors.executor_settings import ExecutorSettings, files_of
+from actors.javascript_threads import JavaScriptThread
 from actors.node_analysis import NodeAnalysis
 from actors.package_installations import PackageInstallations
 from actors.session_requests import record_outcome, recorded_outcome
@@ -56,8 +58,13 @@ class SystemCalls:
         packages: PackageInstallations,
     ) -> None:
         self._packages = packages
+        self._evaluations = JavaScriptThread()
         self._engine, self._settings, self._codec = engine, settings, codec
         self._transactor, self._begin_reading, self._now_ns = transactor, begin_reading, now_ns
+
+    def close(self) -> None:
+        """Evaluate nothing more."""
+        self._evaluations.close()
 
     async def run(self, call: RunCall, path: FunctionPath, ts: int | None) -> Ended:
         """A refusal is a result as any other: it has a ts, and what was read for it, and may be held."""
@@ -119,7 +126,8 @@ class SystemCalls:
         if operation.prepare is not None:
             attempt = await self._begin_reading(None)
             with _refusing_malformed(name):
-                prepared = operation.prepare(attempt.transaction, tree, self._context())
+                evaluation = operation.prepare(attempt.transaction, tree, self._context())
+                prepared = await self._evaluations.run(evaluation)
 
         def run(transaction: Transaction, context: SystemContext) -> bytes:
             with _refusing_malformed(name):

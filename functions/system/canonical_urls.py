@@ -16,7 +16,7 @@ from functions.catalog import CANONICAL_URLS, CLOUD_URL, SITE_URL, URL_VARIABLES
 from functions.system.deployment_events import URL_CHANGED, record_event
 from functions.system.environment import PreparedChange, apply_prepared, prepare_change
 from functions.system.errors import canonical_url_invalid
-from functions.system.operation import Args, SystemContext
+from functions.system.operation import Args, Evaluation, SystemContext
 from functions.transaction import Transaction
 from log.errors import bad_json_body
 from log.limits import CANONICAL_URL_LENGTH_MAX
@@ -25,8 +25,8 @@ _CHARACTERS = re.compile(r"[A-Za-z0-9._~:/\[\]@!$&'()*+,;=%-]*")
 _Change = tuple[str, str | None]
 
 
-def prepare_update(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> PreparedChange:
-    """Check the change and evaluate the stored auth config under its outcome."""
+def prepare_update(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> Evaluation:
+    """Check the change; evaluating the stored auth config under its outcome makes a PreparedChange."""
     return prepare_change(transaction, _changed_variables(transaction, _parse(body), context), context)
 
 

@@ -22,7 +22,7 @@ from functions.system.deployment_events import (
     record_event,
 )
 from functions.system.env_declarations import active_declarations, check_declared_values, missing_variables
-from functions.system.operation import SystemContext
+from functions.system.operation import Evaluation, SystemContext
 from functions.system.push_request import AUTH_PATH, PushedModule
 from functions.transaction import Transaction
 from log import limits
@@ -41,27 +41,25 @@ class PreparedChange:
     auth: list[AuthInfo]
 
 
-def prepare_update(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> PreparedChange:
-    """Check the change and evaluate the stored auth config under its outcome."""
+def prepare_update(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> Evaluation:
+    """Check the change; evaluating the stored auth config under its outcome makes a PreparedChange."""
     catalog = transaction.catalog
     environment = _changed_environment(catalog, body, context)
     return prepare_change(transaction, _seen(catalog, environment, context), context)
 
 
-def prepare_change(
-    transaction: Transaction, variables: dict[str, str], context: SystemContext
-) -> PreparedChange:
-    """What the stored auth config says once functions see these variables."""
+def prepare_change(transaction: Transaction, variables: dict[str, str], context: SystemContext) -> Evaluation:
+    """To be asked what the stored auth config says once functions see these variables."""
     catalog = transaction.catalog
     module = catalog.modules.get(AUTH_PATH)
     if module is None:
-        return PreparedChange(variables, None, [])
+        return lambda: PreparedChange(variables, None, [])
     text = read_module(transaction.snapshot, module.sha256)
     if text is None:
         raise errors.missing_existing_module_source(AUTH_PATH)
     evaluator = Evaluator(context.engine, variables, catalog.udf_config or {})
     pushed = PushedModule(AUTH_PATH, text.source, text.source_map, module.environment)
-    return PreparedChange(variables, module.sha256, evaluate_auth(evaluator, pushed))
+    return lambda: PreparedChange(variables, module.sha256, evaluate_auth(evaluator, pushed))
 
 
 def apply_prepared(transaction: Transaction, variables: dict[str, str], prepared: PreparedChange) -> None:

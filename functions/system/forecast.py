@@ -7,6 +7,7 @@ index is dropped; so asking costs no more than pushing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from functions.catalog import BACKFILLING, Catalog, Table
@@ -16,9 +17,9 @@ from functions.system import errors
 from functions.system.analysis import Analysis, Evaluator
 from functions.system.component_definitions import evaluate_definitions
 from functions.system.component_tree import every_instance, instance_tree
-from functions.system.operation import SystemContext
+from functions.system.operation import Evaluation, SystemContext
 from functions.system.push import catalog_as_found, next_udf_config
-from functions.system.push_request import parse_push
+from functions.system.push_request import PushRequest, parse_push
 from functions.system.schema_changes import IndexPlan, IndexSpec, plan_indexes, spec_of
 from functions.system.schema_evaluation import evaluate_schema_file
 from functions.transaction import Transaction
@@ -36,12 +37,13 @@ class PushedSchema:
 
 
 @errors.pushing
-def prepare_schemas(
-    transaction: Transaction, body: dict[str, Any], context: SystemContext
-) -> list[PushedSchema]:
-    """Evaluate the schemas of a push request and who has them, and nothing else of it."""
-    request = parse_push(body)
-    catalog = transaction.catalog
+def prepare_schemas(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> Evaluation:
+    """Read a push request; evaluating it tells its schemas and who has them, and nothing else of it."""
+    return partial(_evaluate, parse_push(body), transaction.catalog, context)
+
+
+@errors.pushing
+def _evaluate(request: PushRequest, catalog: Catalog, context: SystemContext) -> list[PushedSchema]:
     udf_config = next_udf_config(catalog, request.server_version, context)
     evaluator = Evaluator(context.engine, context.variables_of(catalog), udf_config)
     files = {APP_PATH: request.schema}

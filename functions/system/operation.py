@@ -2,7 +2,7 @@
 
 Push, environment, the `_system/...` queries of CLI and dashboard: all are values of the types below, so
 they get read sets, live updates, conflict checks and replay for nothing. The executor runs them
-(actors/executor.py): `prepare` once, then `run` in a transaction, again after a conflict.
+(actors/system_calls.py): `prepare` once, then `run` in a transaction, again after a conflict.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from functions.system.files import FileAccess
 from functions.system.node_analysis import NodeAnalyser
 from functions.transaction import Transaction
 from log.errors import bad_json_body, bad_request
+
+Evaluation = Callable[[], Any]
+"""Slow work of a push, or of a change of the environment, that needs no transaction."""
 
 Args = dict[str, Any]
 """The argument of a `_system/...` function: Convex values by name."""
@@ -104,12 +107,13 @@ class SystemFunction:
 class Operation:
     """An HTTP operation of CLI or operator: JSON in, JSON out.
 
-    `prepare` (slow work: analysis) sees a read-only transaction and its result is passed to `run`, which
-    must check in its own transaction whatever `prepare` relied on. `run` decides everything that is
-    written; a raised BackendError writes nothing. Before both, `packages` of the body are installed.
+    `prepare` sees a read-only transaction and returns the slow work (analysis), which sees none: it runs on
+    a thread, beside the calls. What that comes to is passed to `run`, which must check in its own transaction
+    whatever was relied on. `run` decides everything that is written; a raised BackendError writes nothing.
+    Before all, `packages` of the body are installed.
     """
 
     run: Callable[[Transaction, dict[str, Any], Any, SystemContext], Any]
-    prepare: Callable[[Transaction, dict[str, Any], SystemContext], Any] | None = None
+    prepare: Callable[[Transaction, dict[str, Any], SystemContext], Evaluation] | None = None
     is_slow: bool = False  # runs on a slow executor
     packages: Callable[[dict[str, Any]], tuple[NodePackage, ...]] | None = None

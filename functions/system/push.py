@@ -16,6 +16,7 @@ Read in this order: pushed_packages, prepare_push, start_push, wait_for_schema.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -38,7 +39,7 @@ from functions.system.component_tree import (
 )
 from functions.system.lifecycle import SchemaState
 from functions.system.modules import StagedModule, assemble, module_hashes, store_sources
-from functions.system.operation import SystemContext
+from functions.system.operation import Evaluation, SystemContext
 from functions.system.push_request import AUTH_PATH, PushedModule, PushRequest, parse_push
 from functions.system.schema_changes import (
     begin_indexes,
@@ -121,14 +122,22 @@ def pushed_packages(body: dict[str, Any]) -> tuple[NodePackage, ...]:
 
 
 @errors.pushing
-def prepare_push(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> PreparedPush:
-    """Read the request and evaluate every module of it; refuses what cannot run (spec 02 9)."""
+def prepare_push(transaction: Transaction, body: dict[str, Any], context: SystemContext) -> Evaluation:
+    """Read the request, and what it builds on; evaluating it makes a PreparedPush."""
     request = parse_push(body)
     catalog = transaction.catalog
+    app_modules = assemble(request, catalog, transaction.snapshot)
+    return partial(_evaluate, request, app_modules, catalog, context)
+
+
+@errors.pushing
+def _evaluate(
+    request: PushRequest, app_modules: list[PushedModule], catalog: Catalog, context: SystemContext
+) -> PreparedPush:
+    """Evaluate every module; refuses what cannot run (spec 02 9)."""
     udf_config = next_udf_config(catalog, request.server_version, context)
     environment = context.variables_of(catalog)
     evaluator = Evaluator(context.engine, environment, udf_config, context.node, request.node_packages)
-    app_modules = assemble(request, catalog, transaction.snapshot)
     exported = evaluate_definitions(evaluator, request)
     definitions = {APP_PATH: _prepared(evaluator, exported[APP_PATH], app_modules, request.schema)}
     built_in = catalog.built_in_variables(context.system_environment)

@@ -37,14 +37,14 @@ async def call(client: httpx.AsyncClient, kind: str, path: str, args: dict[str, 
 
 
 async def query_latencies(
-    client: httpx.AsyncClient, seconds: float, path: str = "messages:count"
+    client: httpx.AsyncClient, seconds: float, path: str = "messages:count", kind: str = "query"
 ) -> list[float]:
-    """Milliseconds of one query after another, sorted."""
+    """Milliseconds of one query, or action, after another, sorted."""
     found: list[float] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         started = time.perf_counter()
-        await call(client, "query", path, {"name": f"nobody {time.monotonic_ns()}"})
+        await call(client, kind, path, {"name": f"nobody {time.monotonic_ns()}"})
         found.append((time.perf_counter() - started) * 1_000)
         await asyncio.sleep(0.01)
     return sorted(found)

@@ -1,8 +1,8 @@
-"""Pushes of a megabyte beside queries: `python -m tests.benchmarks.deploy [PUSHES]`. Prints, asserts nothing.
+"""Pushes beside calls: `python -m tests.benchmarks.deploy [PUSHES [MODULES]]`. Prints, asserts nothing.
 
 The requests of `npx convex deploy`, without the CLI's own work: each push changes every module. Meanwhile
-queries (each of another document, so none is answered from what is kept) go on one after another: compared is
-what they take with what they took before.
+queries (each of another document, so none is answered from what is kept) go on one after another, and so do
+actions: compared is what they take with what they took before.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any
 
 import httpx
 
+from ..support.action_server import ACTIONS
 from ..support.deployment import functions_module, module, push_body, schema_module, table
 from ..support.recorded import SHOP
 from ..support.server import CONFORMANCE_APP, RunningServer, server_with
 from .actions import query_latencies, shown
 
-QUERY = "shop:count"
+QUERY, ACTION = "shop:count", "shop:nothing"
+APP = SHOP + ACTIONS + "export const nothing = publicAction(async () => null);"
 PUSHES, PAUSE_SECONDS, IDLE_SECONDS = 8, 1.0, 8
 MODULES, FUNCTIONS_PER_MODULE = 40, 64
 BODY = """
@@ -36,7 +38,7 @@ export function price{number}(order, rates = {{ tax: 0.19, discount: {number} }}
 def modules(version: int, count: int = MODULES) -> list[Any]:
     code = "".join(BODY.format(number=number, version=version) for number in range(FUNCTIONS_PER_MODULE))
     large = [functions_module(f"m{number}.js", f"// {number}\n{code}") for number in range(count)]
-    return [module("shop.js", SHOP), *large]
+    return [module("shop.js", APP), *large]
 
 
 class Pusher:
@@ -67,38 +69,47 @@ class Pusher:
         return answer.json()
 
 
-async def measure(server: RunningServer, pushes: int) -> None:
+async def measure(server: RunningServer, pushes: int, count: int) -> None:
     async with httpx.AsyncClient(base_url=server.url, timeout=100) as client:
         pusher = Pusher(server, client)
-        first = modules(0)
+        first = modules(0, count)
         size_bytes = sum(len(each["source"]) for each in first)
         print(f"{size_bytes / 1e6:.2f} MB in {len(first)} modules of {FUNCTIONS_PER_MODULE} functions")
         await pusher.push(first)
         await query_latencies(client, 2, QUERY)
-        idle = await query_latencies(client, IDLE_SECONDS, QUERY)
-        pushing = asyncio.create_task(push_again_and_again(pusher, pushes))
-        busy: list[float] = []
+        idle = await call_latencies(client, IDLE_SECONDS)
+        pushing = asyncio.create_task(push_again_and_again(pusher, pushes, count))
+        busy: tuple[list[float], list[float]] = [], []
         while not pushing.done():
-            busy += await query_latencies(client, 0.5, QUERY)
+            for found, more in zip(busy, await call_latencies(client, 0.5), strict=True):
+                found += more
         steps = await pushing
     for took in steps:
         each = ", ".join(f"{name} {seconds:.2f}" for name, seconds in took.items())
         print(f"push: {sum(took.values()):.2f} s ({each})")
-    print(f"queries: {shown(idle)}; beside pushes {shown(sorted(busy))}")
+    for what, before, beside in zip(("queries", "actions"), idle, map(sorted, busy), strict=True):
+        print(f"{what}: {shown(before)}; beside pushes {shown(beside)}, the slowest {beside[-1]:.0f} ms")
 
 
-async def push_again_and_again(pusher: Pusher, pushes: int) -> list[dict[str, float]]:
+async def call_latencies(client: httpx.AsyncClient, seconds: float) -> tuple[list[float], list[float]]:
+    """Of queries and of actions, side by side."""
+    queries = query_latencies(client, seconds, QUERY)
+    return await asyncio.gather(queries, query_latencies(client, seconds, ACTION, "action"))
+
+
+async def push_again_and_again(pusher: Pusher, pushes: int, count: int) -> list[dict[str, float]]:
     steps = []
     for version in range(1, pushes + 1):
-        steps.append(await pusher.push(modules(version)))
+        steps.append(await pusher.push(modules(version, count)))
         await asyncio.sleep(PAUSE_SECONDS)
     return steps
 
 
 def main() -> None:
-    pushes = int(sys.argv[1]) if len(sys.argv) > 1 else PUSHES
+    given = [int(each) for each in sys.argv[1:]]
+    pushes, count = given + [PUSHES, MODULES][len(given) :]
     with server_with(CONFORMANCE_APP) as server:
-        asyncio.run(measure(server, pushes))
+        asyncio.run(measure(server, pushes, count))
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Deployment:
         operation = OPERATIONS[name]
         if operation.prepare is None:
             return None
-        return operation.prepare(self.database.begin(is_read_only=True), body, self.context)
+        return operation.prepare(self.database.begin(is_read_only=True), body, self.context)()
 
     def apply(self, name: str, body: Json, prepared: Any) -> Json:
         def run(transaction: Any) -> Json:
