@@ -33,7 +33,7 @@ BENCH_PEERS := tests/bench/node_modules/.stamp
 ENGINE_SOURCES := $(wildcard functions/engine/*.py functions/engine/*.[ch] functions/engine/*.json \
 	functions/engine/prelude/*.*js functions/engine/prelude/*/*.js)
 
-.PHONY: help setup setup-dev run test check bench bench-peers chaos mutants soak sim lock clean
+.PHONY: help setup setup-dev run test check bench bench-peers chaos machine mutants soak sim lock clean
 
 help:
 	@sed -n '3,5s/^# *//p' Makefile
@@ -58,6 +58,9 @@ bench: setup-dev
 
 chaos: setup-dev
 	$(BIN)/python -m tests chaos
+
+machine: setup-dev
+	$(BIN)/python -m tests.machine
 
 mutants: setup-dev
 	$(BIN)/python -m tests.mutants --report docs/mutants.md

@@ -1,11 +1,12 @@
 """The page on self-hosting, followed word for word: its file, its unit, its commands (docs/self-hosting.md).
 
 What needs root, the network or a certificate is left out: lines that begin with `sudo`, and the proxy, which
-tests/conformance/test_proxy.py has.
+tests/conformance/test_proxy.py has. `make machine` follows all of it, on a machine of its own.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ..support.page import sections
 from ..support.server import CONFORMANCE_APP, NPM, ROOT, copy_app, free_port, needs_npm
 
 PAGE = ROOT / "docs" / "self-hosting.md"
@@ -35,7 +37,7 @@ class Machine:
             "3210": str(self.port),
             "3211": str(free_port()),
         }
-        self._text = PAGE.read_text()
+        self._sections = sections(PAGE)
         (folder / "etc").mkdir()
         (folder / "tidelog-backups").mkdir()
         (folder / "etc" / "tidelog.toml").write_text(self.block("toml"))
@@ -45,12 +47,14 @@ class Machine:
         }
 
     def block(self, language: str) -> str:
-        return self.changed(re.findall(rf"```{language}\n(.*?)```", self._text, re.DOTALL)[0])
+        blocks = itertools.chain.from_iterable(self._sections.values())
+        return self.changed(next(block.text for block in blocks if block.language == language))
 
     def commands(self, section: str) -> list[str]:
         """Of a section, without those that need root."""
-        text = self._text.partition(f"\n## {section}")[2].partition("\n## ")[0]
-        found = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).splitlines()
+        found = "".join(
+            block.text for block in self._sections[section] if block.language == "sh"
+        ).splitlines()
         assert found, f"the page has no commands in {section!r}"
         return [self.changed(line) for line in found if not line.startswith("sudo")]
 
