@@ -288,7 +288,11 @@ def _targets(transaction: Transaction, plans: list[TablePlan]) -> dict[TablePlac
 def _install_all(transaction: Transaction, component: str) -> None:
     names = component.split("/") if component else []
     for depth in range(1, len(names) + 1):
-        install(transaction, "/".join(names[:depth]))
+        path = "/".join(names[:depth])
+        install(transaction, path)
+        catalog = transaction.catalog_of(path)
+        if catalog is not None and catalog.component.is_being_deleted:
+            raise errors.import_component_deleted(path)
 
 
 def _files_target(transaction: Transaction, plan: TablePlan) -> Table:
@@ -352,7 +356,8 @@ def _check_unchanged(transaction: Transaction, run: _Run) -> None:
     """What is under its old path another component would never have the rows; a schema that came later has
     not seen them."""
     for component, namespace in run.namespaces.items():
-        if transaction.catalog_of(component) is None or _namespace(transaction, component) != namespace:
+        catalog = transaction.catalog_of(component)
+        if catalog is None or catalog.component.is_being_deleted or catalog.component.namespace != namespace:
             raise errors.import_component_deleted(component)
     if not run.schema_ids.issuperset(_schema_ids(transaction.catalog)):
         raise errors.import_schema_changed()

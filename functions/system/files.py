@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from functions.catalog import Table
 from functions.components import is_owned_by, owner_of
-from functions.errors import invalid_argument
+from functions.errors import component_deleted, invalid_argument
 from functions.system.errors import backend_is_not_running
 from functions.transaction import Transaction
 from log import values
@@ -70,6 +70,8 @@ def insert_file(
     transaction: Transaction, blob: StoredBlob, content_type: str | None, storage_id: str | None = None
 ) -> str:
     """A file of this durable blob; returns the id of its row. `storage_id`: its UUID, if it has one."""
+    if transaction.component.is_being_deleted:
+        raise component_deleted(transaction.component.path)
     if storage_id is None:
         storage_id = str(uuid.UUID(bytes=transaction.random_bytes(16), version=4))
     fields = {
@@ -184,7 +186,8 @@ def store_file(
 ) -> dict[str, str]:
     """Insert the row of an uploaded blob. The UUID in the body is fresh, so asking again changes nothing."""
     _check_running(transaction)
-    _enter(transaction, body["component"])
+    if not _enter(transaction, body["component"]):
+        raise component_deleted(body["component"])  # its file would be the app's
     row = _own_file(transaction, body["storageId"])
     if row is not None:
         return {"storageId": row["_id"]}

@@ -165,6 +165,49 @@ def test_an_import_whose_component_is_deleted_meanwhile_fails_and_says_so(
     run_site(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("source", ["begin_import", "import_batch", "complete_import"])
+@pytest.mark.parametrize("target", ["a", "a/new"])
+def test_an_import_into_a_component_whose_deletion_is_under_way_fails_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str
+) -> None:
+    monkeypatch.setattr("functions.system.deletions.COMPONENT_ROWS_READ_PER_STEP", 2)
+
+    async def scenario(site: TransferSite) -> None:
+        def fill(transaction: Transaction) -> None:
+            install(transaction, "a")
+            transaction.enter_component("a")
+            for _ in range(7):
+                insert_file(transaction, put_bytes(site.blobs, b"old"), None)
+            transaction.enter_component("")
+
+        await site.core.transact(fill)
+        if target != "a" and source != "begin_import":
+            await site.core.transact(lambda transaction: install(transaction, target))
+        found = (await site.transactions.begin()).transaction.catalog_of("a")
+        assert found is not None
+        asked = {"componentId": found.component.namespace}
+        answer: dict[str, Any] = {"isDone": False}
+
+        async def begin_deletion(committed: str) -> None:
+            if committed == f"_system/{source}":
+                site.before_commit = None
+                answer.update(await site.operate(delete_component, **asked))
+                assert not answer["isDone"]
+
+        site.before_commit = begin_deletion
+        names = "/".join(f"_components/{name}" for name in target.split("/"))
+        files = {"_storage/documents.jsonl": lines({"_id": FILE}), f"_storage/{FILE}.txt": b"a"}
+        archive = zipped(**{f"{names}/{name}": content for name, content in files.items()})
+        state = await site.run_import(archive, "append")
+        assert (state["state"], "was deleted while" in state["error_message"]) == ("failed", True)
+        while not answer["isDone"]:
+            answer.update(await site.operate(delete_component, **asked, next=answer["next"]))
+        assert await owners_of_files(site) == []
+        assert not (await site.transactions.begin()).transaction.catalog.components.get("a")
+
+    run_site(tmp_path, scenario)
+
+
 @pytest.mark.parametrize(
     ("folder", "why"),
     [
