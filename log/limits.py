@@ -368,6 +368,7 @@ invariant(
 
 # Exports and imports (spec 02 18: parts, JSON arrays; the rest is ours).
 EXPORT_DAYS = 14
+ENDED_TRANSFER_RETENTION_DAYS = 30
 EXPORT_ROWS_PER_STEP = 64
 TRANSFER_PROGRESS_SECONDS = 1.0
 IMPORT_PARTS_MAX = 9_999
