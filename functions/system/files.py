@@ -17,10 +17,9 @@ import base64
 import re
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from functions.catalog import Table
-from functions.components import is_owned_by, owner_of
+from functions.components import is_owned_by
 from functions.errors import component_deleted, invalid_argument
 from functions.system.errors import backend_is_not_running
 from functions.transaction import Transaction
@@ -156,21 +155,6 @@ def shown(row: FileRow) -> dict[str, Any]:
         "size": float(row["size"]),
         "contentType": row["contentType"],
     }
-
-
-def copy_files_of_others(transaction: Transaction, target: Table, owners: frozenset[str]) -> int:
-    """Into a table that is to replace that of files: those of components that are none of `owners`. Returns
-    how many there are of `owners`."""
-    transaction.budget.lift_for_system()
-    table, left = transaction.catalog.tables[FILES], 0
-    scan = transaction.scan(table.by_id, table, b"", None, descending=False)
-    while (row := scan.next()) is not None:
-        file = cast(FileRow, values.loads_canonical(row.document))
-        if owner_of(file) in owners:
-            left += 1
-        else:
-            transaction.restore(target, file)
-    return left
 
 
 def is_uuid(text: str) -> bool:
