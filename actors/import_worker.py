@@ -4,7 +4,8 @@
      owner, and the import waits for confirmation;
   2. `in_progress`: it is read again. One commit makes the hidden tables, then rows go into them in batches,
      each a transaction that also finds the import still wanted and says how far it is;
-  3. one commit puts all hidden tables in their places and says `completed`.
+  3. where files are replaced, those of other components are copied to them (system/kept_files.py);
+  4. one commit puts all hidden tables in their places and says `completed`.
 Appended rows are seen batch by batch; everything else is seen at once, or never. Whatever fails ends the
 import as `failed` and drops its hidden tables.
 
@@ -17,10 +18,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from actors.action_files import Transactions
+from actors.import_run import ImportRun, check_unchanged, namespace_of, schema_ids_of
 from actors.transfer_worker import decide, transact
 from functions.catalog import Catalog, Table
 from functions.components import APP_PATH, owner_of
@@ -28,9 +30,10 @@ from functions.snapshot import Row
 from functions.system import imports
 from functions.system import transfer_errors as errors
 from functions.system.component_rows import install
-from functions.system.files import FILES, copy_files_of_others
+from functions.system.files import FILES
 from functions.system.import_tables import activate, create_hidden, drop_hidden, future_catalog
 from functions.system.imports import ImportRow
+from functions.system.kept_files import FileReplacement, Kept
 from functions.system.tables import table_row_id
 from functions.transaction import Transaction
 from functions.transfer.batches import Batch, batches, file_rows
@@ -55,42 +58,6 @@ _logger = logging.getLogger(__name__)
 
 class _NotWanted(Exception):
     """The import was canceled."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """An import under way. `schema_ids`: the schemas its rows are checked against; `namespaces`: those of its
-    components. All components have their files in one table, which is the app's."""
-
-    import_id: str
-    mode: ImportMode
-    plans: list[TablePlan]
-    tablet_ids: dict[TablePlace, bytes]
-    schema_ids: frozenset[str]
-    namespaces: dict[str, str | None]
-
-    @property
-    def components(self) -> list[str]:
-        return sorted({plan.component for plan in self.plans})
-
-    def hidden_of(self, component: str) -> frozenset[bytes]:
-        """The hidden tables that replace a component's own."""
-        return frozenset(
-            self.tablet_ids[plan.place]
-            for plan in self.plans
-            if plan.is_replaced and plan.component == component and plan.name != STORAGE
-        )
-
-    @property
-    def owners_of_replaced_files(self) -> frozenset[str]:
-        return frozenset(plan.component for plan in self.plans if plan.is_replaced and plan.name == STORAGE)
-
-    @property
-    def hidden_files(self) -> frozenset[bytes]:
-        """The hidden table of files, if some are replaced."""
-        return frozenset(
-            self.tablet_ids[TablePlace(owner, STORAGE)] for owner in self.owners_of_replaced_files
-        )
 
 
 class ImportJob:
@@ -206,21 +173,39 @@ class ImportJob:
         for plan in plans:
             if plan.creates:
                 written += await self._write_table(run, plan, upload)
+        kept = await self._keep_files(run, run.files)
 
         def finish(transaction: Transaction) -> bool:
             if not imports.is_wanted(transaction, run.import_id):
                 return False
-            _check_unchanged(transaction, run)
-            _activate_all(transaction, run)
+            check_unchanged(transaction, run)
+            _activate_all(transaction, run, kept)
             imports.complete_import(transaction, run.import_id, written, self._now_ns())
             return True
 
         if not await decide(self._transactions, "_system/complete_import", finish):
             raise _NotWanted
 
-    async def _begin(self, row: ImportRow, plans: list[TablePlan]) -> _Run:
+    async def _keep_files(self, run: ImportRun, files: FileReplacement | None) -> Kept:
+        kept = following = Kept()
+
+        def copy(transaction: Transaction) -> bool:
+            nonlocal following
+            if files is None or not imports.is_wanted(transaction, run.import_id):
+                return False
+            check_unchanged(transaction, run)
+            following = files.copy_step(transaction, kept)
+            return True
+
+        while files is not None and kept.end is not None:
+            if not await decide(self._transactions, "_system/import_files", copy):
+                raise _NotWanted
+            kept = following
+        return kept
+
+    async def _begin(self, row: ImportRow, plans: list[TablePlan]) -> ImportRun:
         """The tables to write into. Those that are appended to are made as if by their first document."""
-        run: _Run | None = None
+        run: ImportRun | None = None
 
         def begin(transaction: Transaction) -> bool:
             nonlocal run
@@ -232,9 +217,9 @@ class ImportJob:
             tablet_ids = _targets(transaction, plans)
             row_ids = {place: table_row_id(tablet_id) for place, tablet_id in tablet_ids.items()}
             imports.begin_import(transaction, row["_id"], plans, row_ids)
-            schema_ids = frozenset(_schema_ids(transaction.catalog))
-            namespaces = {plan.component: _namespace(transaction, plan.component) for plan in plans}
-            run = _Run(row["_id"], imports.mode_of(row), plans, tablet_ids, schema_ids, namespaces)
+            schema_ids = frozenset(schema_ids_of(transaction.catalog))
+            namespaces = {plan.component: namespace_of(transaction, plan.component) for plan in plans}
+            run = ImportRun(row["_id"], imports.mode_of(row), plans, tablet_ids, schema_ids, namespaces)
             return True
 
         if not await decide(self._transactions, "_system/begin_import", begin):
@@ -242,7 +227,7 @@ class ImportJob:
         assert run is not None
         return run
 
-    async def _write_table(self, run: _Run, plan: TablePlan, upload: Upload) -> int:
+    async def _write_table(self, run: ImportRun, plan: TablePlan, upload: Upload) -> int:
         """Read a batch on a thread, write it here, and so on; returns how many rows that were."""
         rows = upload.rows(plan.place)
         if plan.name == STORAGE:
@@ -253,11 +238,11 @@ class ImportJob:
             written += len(batch)
         return written
 
-    async def _write_batch(self, run: _Run, plan: TablePlan, batch: Batch, rows_written: int) -> None:
+    async def _write_batch(self, run: ImportRun, plan: TablePlan, batch: Batch, rows_written: int) -> None:
         def write(transaction: Transaction) -> bool:
             if not imports.is_wanted(transaction, run.import_id):
                 return False
-            _check_unchanged(transaction, run)
+            check_unchanged(transaction, run)
             imports.tell_progress(transaction, run.import_id, plan.place, rows_written)
             table = _reached(transaction, run, plan)
             for document in batch:
@@ -288,7 +273,11 @@ def _targets(transaction: Transaction, plans: list[TablePlan]) -> dict[TablePlac
 def _install_all(transaction: Transaction, component: str) -> None:
     names = component.split("/") if component else []
     for depth in range(1, len(names) + 1):
-        install(transaction, "/".join(names[:depth]))
+        path = "/".join(names[:depth])
+        install(transaction, path)
+        catalog = transaction.catalog_of(path)
+        if catalog is not None and catalog.component.is_being_deleted:
+            raise errors.import_component_deleted(path)
 
 
 def _files_target(transaction: Transaction, plan: TablePlan) -> Table:
@@ -303,7 +292,7 @@ def _target(transaction: Transaction, plan: TablePlan) -> Table:
     return tables.get(plan.name) or transaction.create_table(plan.name, plan.number)
 
 
-def _reached(transaction: Transaction, run: _Run, plan: TablePlan) -> Table:
+def _reached(transaction: Transaction, run: ImportRun, plan: TablePlan) -> Table:
     """The table to write into, under the catalog as it will be. The transaction goes into its component."""
     tablet_id = run.tablet_ids[plan.place]
     if plan.name == STORAGE:
@@ -321,14 +310,11 @@ def _reached(transaction: Transaction, run: _Run, plan: TablePlan) -> Table:
     return replace(found, kept_indexes=()) if plan.is_replaced else found
 
 
-def _activate_all(transaction: Transaction, run: _Run) -> None:
+def _activate_all(transaction: Transaction, run: ImportRun, kept: Kept) -> None:
     """Every hidden table in its place, component by component."""
     must_be_empty = run.mode is ImportMode.REQUIRE_EMPTY
-    for tablet_id in run.hidden_files:
-        target = transaction.catalog.hidden_tables[tablet_id]
-        owners = run.owners_of_replaced_files
-        if copy_files_of_others(transaction, target, owners) and must_be_empty:
-            raise errors.table_exists(STORAGE)
+    if run.files is not None:
+        run.files.finish(transaction, kept)
     activate(transaction, run.hidden_files, must_be_empty=False)
     for component in run.components:
         transaction.enter_component(component)
@@ -346,31 +332,6 @@ def _restore(transaction: Transaction, table: Table, document: dict[str, Any], n
         if refusal.code != "DocumentExists":
             raise
         raise errors.duplicate_id(str(document_id), name) from None
-
-
-def _check_unchanged(transaction: Transaction, run: _Run) -> None:
-    """What is under its old path another component would never have the rows; a schema that came later has
-    not seen them."""
-    for component, namespace in run.namespaces.items():
-        if transaction.catalog_of(component) is None or _namespace(transaction, component) != namespace:
-            raise errors.import_component_deleted(component)
-    if not run.schema_ids.issuperset(_schema_ids(transaction.catalog)):
-        raise errors.import_schema_changed()
-
-
-def _namespace(transaction: Transaction, component: str) -> str | None:
-    catalog = transaction.catalog_of(component)
-    assert catalog is not None
-    return catalog.component.namespace
-
-
-def _schema_ids(catalog: Catalog) -> Iterator[str]:
-    """Of all components."""
-    for each in catalog.everywhere():
-        if each.schema_row_id is not None:
-            yield each.schema_row_id
-        if each.pending_schema is not None:
-            yield each.pending_schema.row_id
 
 
 def _next(pieces: Iterator[Batch]) -> Batch | None:

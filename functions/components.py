@@ -16,6 +16,8 @@ import orjson
 
 DEFINITIONS, COMPONENTS = "_component_definitions", "_components"
 ACTIVE, UNMOUNTED = "active", "unmounted"
+DELETING = "deleting"
+"""Unmounted, and its deletion has begun: it takes no new rows (functions/system/deletions.py)."""
 APP_PATH = ""
 """The component path of the app itself; that of others is "a", "a/b", ..."""
 
@@ -31,6 +33,7 @@ class Component:
     row_id: str | None = None
     definition_path: str = ""
     is_mounted: bool = True
+    is_being_deleted: bool = False
     http_prefix: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: Mapping[str, str] = field(default_factory=dict)
@@ -95,6 +98,7 @@ def _instance(
         row_id=row["_id"],
         definition_path=definition.get("path", ""),
         is_mounted=row["state"] == ACTIVE,
+        is_being_deleted=row["state"] == DELETING,
         http_prefix=row["httpPrefix"],
         environment=environment,
         own_prefix=definition.get("httpPrefix") or "/",

@@ -14,6 +14,11 @@ READ_LESS = (
 )
 
 
+def component_deleted(path: str) -> BackendError:
+    """Also of one whose deletion is under way."""
+    return bad_request("ComponentNotFound", f"The component '{path}' was deleted.")
+
+
 # --- limits of one transaction (spec 03 4) ---------------------------------------------------------
 
 

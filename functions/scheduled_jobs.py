@@ -40,6 +40,8 @@ def schedule(
     What a cancelled job (`parent_job_id`) still schedules is cancelled from the start."""
     if not isinstance(at_seconds, int | float) or isinstance(at_seconds, bool):
         raise errors.invalid_argument("ts", "scheduler", "must be a number of seconds")
+    if transaction.component.is_being_deleted:
+        raise errors.component_deleted(transaction.component.path)
     now_ns = transaction.now_ns
     distance_seconds = at_seconds - now_ns / _NANOSECONDS
     if abs(distance_seconds) > _DISTANCE_SECONDS_MAX:

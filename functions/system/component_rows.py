@@ -13,7 +13,16 @@ from typing import Any
 
 import orjson
 
-from functions.components import ACTIVE, APP_PATH, COMPONENTS, DEFINITIONS, UNMOUNTED, Component, child_path
+from functions.components import (
+    ACTIVE,
+    APP_PATH,
+    COMPONENTS,
+    DEFINITIONS,
+    DELETING,
+    UNMOUNTED,
+    Component,
+    child_path,
+)
 from functions.transaction import Transaction
 from log import values
 
@@ -73,6 +82,12 @@ def unmount(transaction: Transaction, component: Component) -> None:
     assert component.row_id is not None
     rows = transaction.catalog.tables[COMPONENTS]
     transaction.patch(rows, component.row_id, {"state": UNMOUNTED, "httpPrefix": None})
+
+
+def mark_deleting(transaction: Transaction, component: Component) -> None:
+    """Until a push mounts it again, the component takes no new files, scheduled functions or imports."""
+    assert component.row_id is not None
+    transaction.patch(transaction.catalog.tables[COMPONENTS], component.row_id, {"state": DELETING})
 
 
 def replace_definitions(transaction: Transaction, definitions: Mapping[str, Any]) -> dict[str, str]:

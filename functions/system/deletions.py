@@ -11,10 +11,12 @@ import itertools
 from typing import Any
 
 from functions.catalog import BY_CREATION_TIME, Catalog
-from functions.components import COMPONENTS, owner_of
+from functions.components import COMPONENTS, Component, owner_of
 from functions.cron_jobs import replace_crons
 from functions.scheduled_jobs import ARGUMENTS, JOBS
+from functions.snapshot import Row
 from functions.system import errors
+from functions.system.component_rows import mark_deleting
 from functions.system.deployment_events import (
     COMPONENT_DELETED,
     JOBS_DELETED,
@@ -29,7 +31,10 @@ from functions.transaction import Transaction
 from log import values
 from log.errors import bad_json_body
 from log.keys import encode_item
-from log.limits import JOBS_READ_PER_STEP
+from log.limits import COMPONENT_ROWS_READ_PER_STEP, JOBS_READ_PER_STEP
+
+_ORDER = (FILES, JOBS, COMPONENTS)
+"""What a component is deleted by: rows of tables that all components share, then what the catalog has."""
 
 
 def delete_tables(
@@ -61,37 +66,85 @@ def _declared(catalog: Catalog) -> set[str]:
 def delete_component(
     transaction: Transaction, body: dict[str, Any], _prepared: None, _context: SystemContext
 ) -> dict[str, Any]:
-    """A component that is not mounted, and everything it and those below it own."""
+    """A component that is not mounted, and everything it and those below it own; to be asked again, with
+    `next` as it was answered, until `isDone`. A step reads a bounded number of rows. The component's own row
+    goes last: a deletion that was broken off can be asked for again, and ends.
+
+    No row of theirs may come behind a step that has passed its place, though there are some who would write
+    one: an action that began while they were mounted, who has an upload URL, an import. Therefore
+      1. the first step marks the components in their rows: a write to the catalog, which every transaction
+         under way has read, so that none of them commits after it;
+      2. who would write a file, a job or an import of a marked component is refused;
+      3. a component that came below them later is marked by the next step, which begins anew.
+    A push that mounts them takes the mark away, and the next step is refused."""
     component_id = body.get("componentId")
     if not isinstance(component_id, str) or not component_id:
         raise bad_json_body("`componentId` is the id of a component")
     path = enter_component_of_id(transaction, component_id)
-    below = transaction.catalog.at_or_below(path)
-    if any(catalog.component.is_mounted for catalog in below):
+    below = [catalog.component for catalog in transaction.catalog.at_or_below(path)]
+    if any(component.is_mounted for component in below):
         raise errors.component_must_be_unmounted(path)
-    for catalog in below:
-        transaction.enter_component(catalog.component.path)
-        _delete_content(transaction)
-        assert catalog.component.row_id is not None
-        transaction.delete(catalog.tables[COMPONENTS], catalog.component.row_id)
+    unmarked = [component for component in below if not component.is_being_deleted]
+    for component in unmarked:
+        mark_deleting(transaction, component)
+    following = _delete_step(transaction, below, None if unmarked else body.get("next"))
+    if following is not None:
+        return {"isDone": False, "next": following}
     record_event(transaction, COMPONENT_DELETED, {"component": path})
-    return {}
+    return {"isDone": True}
 
 
-def _delete_content(transaction: Transaction) -> None:
-    """Of the component the transaction is in."""
-    catalog = transaction.catalog
-    for table in catalog.user_tables():
-        drop_table(transaction, table)
+def _delete_step(transaction: Transaction, doomed: list[Component], place: Any) -> dict[str, Any] | None:
+    """Of the files, then of the jobs, then of the components themselves. The place of the next step; None:
+    nothing is left. Jobs that are newer than the mark are of others, who may go on scheduling."""
+    start, before_ms = _place(place, transaction.now_ns // 1_000_000 + 1)
+    begun = place.get("table") if place is not None else FILES
+    if begun not in _ORDER:
+        raise bad_json_body("`next` is what the step before answered")
+    paths = {component.path for component in doomed}
+    rows_left = COMPONENT_ROWS_READ_PER_STEP
+    for name in _ORDER[_ORDER.index(begun) : -1]:
+        end = encode_item(float(before_ms)) if name == JOBS else None
+        rows = _read(transaction, name, start if name == begun else b"", end, rows_left)
+        for document in map(_document, rows):
+            if owner_of(document) in paths:
+                _delete_row(transaction, name, document)
+        if len(rows) == rows_left:
+            return {"table": name, "afterKey": rows[-1].key.hex(), "createdBeforeMs": before_ms}
+        rows_left -= len(rows)
+    if not _delete_components(transaction, doomed, rows_left):
+        return {"table": COMPONENTS, "afterKey": "", "createdBeforeMs": before_ms}
+    return None
+
+
+def _delete_components(transaction: Transaction, doomed: list[Component], rows_left: int) -> bool:
+    """The deepest first, so that each that is left has its parents; False: not all of them yet."""
+    for component in sorted(doomed, key=lambda each: each.path.count("/"), reverse=True):
+        transaction.enter_component(component.path)
+        for table in transaction.catalog.user_tables():
+            if rows_left <= 0:
+                return False
+            drop_table(transaction, table)
+            rows_left -= 1 + len(table.all_indexes)
+        if rows_left <= 0:
+            return False
+        rows_left -= _delete_definitions(transaction, component)
+        assert component.row_id is not None
+        transaction.delete(transaction.catalog.tables[COMPONENTS], component.row_id)
+    return True
+
+
+def _delete_definitions(transaction: Transaction, component: Component) -> int:
+    """What else is in the catalog of the component the transaction is in; how many rows that read."""
+    count = 0
     for name in ("_modules", "_schemas"):
-        for row in transaction.all_documents(catalog.tables[name]):
-            if row.get("component") == catalog.component.namespace:
-                transaction.delete(catalog.tables[name], row["_id"])
-    for name in (FILES, JOBS):
-        for row in transaction.all_documents(catalog.tables[name]):
-            if owner_of(row) == catalog.component.path:
-                _delete_row(transaction, name, row)
+        table = transaction.catalog.tables[name]
+        for row in transaction.all_documents(table):
+            count += 1
+            if row.get("component") == component.namespace:
+                transaction.delete(table, row["_id"])
     replace_crons(transaction, [])
+    return count + 1
 
 
 def delete_scheduled_functions(
@@ -102,13 +155,8 @@ def delete_scheduled_functions(
     that came after the first step are left: so it ends beside a component that goes on scheduling."""
     path = enter_component_of_id(transaction, body.get("componentId") or "")
     start, before_ms = _place(body.get("next"), transaction.now_ns // 1_000_000 + 1)
-    table = transaction.catalog.tables[JOBS]
-    index = table.index(BY_CREATION_TIME)
-    assert index is not None
-    scan = transaction.scan(index, table, start, encode_item(float(before_ms)), descending=False)
-    rows = list(itertools.islice(iter(scan.next, None), JOBS_READ_PER_STEP))
-    jobs: list[Any] = [values.loads_canonical(row.document) for row in rows if row is not None]
-    for job in jobs:
+    rows = _read(transaction, JOBS, start, encode_item(float(before_ms)), JOBS_READ_PER_STEP)
+    for job in map(_document, rows):
         if owner_of(job) == path:
             _delete_row(transaction, JOBS, job)
     if len(rows) < JOBS_READ_PER_STEP:
@@ -127,6 +175,19 @@ def _place(found: Any, now_ms: int) -> tuple[bytes, int]:
         return after_key + b"\x00", int(found["createdBeforeMs"])
     except (KeyError, TypeError, ValueError):
         raise bad_json_body("`next` is what the step before answered") from None
+
+
+def _read(transaction: Transaction, name: str, start: bytes, end: bytes | None, count_max: int) -> list[Row]:
+    """The first rows of [start, end) in the order of creation, of whatever component."""
+    table = transaction.catalog.tables[name]
+    index = table.index(BY_CREATION_TIME)
+    assert index is not None
+    scan = transaction.scan(index, table, start, end, descending=False)
+    return [row for row in itertools.islice(iter(scan.next, None), count_max) if row is not None]
+
+
+def _document(row: Row) -> dict[str, Any]:
+    return values.loads_canonical(row.document)  # type: ignore[return-value]
 
 
 def _delete_row(transaction: Transaction, name: str, row: dict[str, Any]) -> None:

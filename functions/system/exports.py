@@ -165,6 +165,17 @@ def zips_in_use(transaction: Transaction, now_ns: int) -> set[str]:
     }
 
 
+def is_over_since(row: ExportRow, cutoff_ns: int) -> bool:
+    """Whether nothing could come of it any more before the cutoff: it had expired, failed or was canceled."""
+    ends = {
+        ExportState.COMPLETED: "expiration_ts",
+        ExportState.FAILED: "failed_ts",
+        ExportState.CANCELED: "canceled_ts",
+    }
+    end = ends.get(ExportState(row["state"]))
+    return end is not None and bool(row[end] < cutoff_ns)
+
+
 def is_export_under_way(transaction: Transaction) -> bool:
     """Requested, or being written."""
     return any(_in_state(transaction, state) for state in (ExportState.REQUESTED, ExportState.IN_PROGRESS))

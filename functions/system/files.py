@@ -17,11 +17,10 @@ import base64
 import re
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from functions.catalog import Table
-from functions.components import is_owned_by, owner_of
-from functions.errors import invalid_argument
+from functions.components import is_owned_by
+from functions.errors import component_deleted, invalid_argument
 from functions.system.errors import backend_is_not_running
 from functions.transaction import Transaction
 from log import values
@@ -70,6 +69,8 @@ def insert_file(
     transaction: Transaction, blob: StoredBlob, content_type: str | None, storage_id: str | None = None
 ) -> str:
     """A file of this durable blob; returns the id of its row. `storage_id`: its UUID, if it has one."""
+    if transaction.component.is_being_deleted:
+        raise component_deleted(transaction.component.path)
     if storage_id is None:
         storage_id = str(uuid.UUID(bytes=transaction.random_bytes(16), version=4))
     fields = {
@@ -156,21 +157,6 @@ def shown(row: FileRow) -> dict[str, Any]:
     }
 
 
-def copy_files_of_others(transaction: Transaction, target: Table, owners: frozenset[str]) -> int:
-    """Into a table that is to replace that of files: those of components that are none of `owners`. Returns
-    how many there are of `owners`."""
-    transaction.budget.lift_for_system()
-    table, left = transaction.catalog.tables[FILES], 0
-    scan = transaction.scan(table.by_id, table, b"", None, descending=False)
-    while (row := scan.next()) is not None:
-        file = cast(FileRow, values.loads_canonical(row.document))
-        if owner_of(file) in owners:
-            left += 1
-        else:
-            transaction.restore(target, file)
-    return left
-
-
 def is_uuid(text: str) -> bool:
     """In the one form that URLs and rows hold: lower case, with hyphens."""
     return _UUID.fullmatch(text) is not None
@@ -184,7 +170,8 @@ def store_file(
 ) -> dict[str, str]:
     """Insert the row of an uploaded blob. The UUID in the body is fresh, so asking again changes nothing."""
     _check_running(transaction)
-    _enter(transaction, body["component"])
+    if not _enter(transaction, body["component"]):
+        raise component_deleted(body["component"])  # its file would be the app's
     row = _own_file(transaction, body["storageId"])
     if row is not None:
         return {"storageId": row["_id"]}

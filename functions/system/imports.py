@@ -159,6 +159,17 @@ def uploads_in_use(transaction: Transaction) -> set[str]:
     return {row["object_key"] for row in rows if row["state"]["state"] not in ended}
 
 
+def is_over_since(row: ImportRow, cutoff_ns: int) -> bool:
+    """Whether it had ended before the cutoff. One that failed before that was written down: whether it began
+    before it."""
+    match row["state"]["state"]:
+        case ImportState.COMPLETED:
+            return bool(row["state"]["timestamp"] < cutoff_ns)
+        case ImportState.FAILED:
+            return bool(row.get("failed_ts", row["_creationTime"] * 1e6) < cutoff_ns)
+    return False
+
+
 # --- what the worker writes ---------------------------------------------------------------------------
 
 
@@ -271,7 +282,9 @@ def _in_progress_or_uploaded(transaction: Transaction) -> list[ImportRow]:
 
 def _move(transaction: Transaction, row: ImportRow, event: TransferEvent, facts: dict[str, Any]) -> None:
     state = next_import_state(row["state"]["state"], event)
-    changes = {"state": {"state": state.value, **facts}}
+    changes: dict[str, Any] = {"state": {"state": state.value, **facts}}
+    if state is ImportState.FAILED:
+        changes["failed_ts"] = transaction.now_ns  # ours, beside the state: when it may be forgotten
     transaction.patch(transaction.catalog.tables[IMPORTS], row["_id"], changes)
 
 

@@ -34,7 +34,6 @@ _ADMIN_OPERATIONS = {
     "/update_canonical_url": ("update_canonical_url", _ENVIRONMENT),
     "/v1/update_canonical_url": ("update_canonical_url", _ENVIRONMENT),
     "/delete_tables": ("delete_tables", _DATA),
-    "/delete_component": ("delete_component", _DATA),
     "/v1/pause_deployment": ("pause_deployment", "PauseDeployment"),
     "/v1/unpause_deployment": ("unpause_deployment", "UnpauseDeployment"),
 }
@@ -99,6 +98,7 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
         routes.add_url_rule(path, endpoint=operation, view_func=handle, methods=["POST"])
 
     add_stepwise_operation("/cancel_all_jobs", "cancel_all_jobs")
+    add_stepwise_operation("/delete_component", "delete_component")
     add_stepwise_operation("/delete_scheduled_functions_table", "delete_scheduled_functions")
 
     @routes.get("/shapes2")

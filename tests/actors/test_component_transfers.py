@@ -165,6 +165,49 @@ def test_an_import_whose_component_is_deleted_meanwhile_fails_and_says_so(
     run_site(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("source", ["begin_import", "import_batch", "complete_import"])
+@pytest.mark.parametrize("target", ["a", "a/new"])
+def test_an_import_into_a_component_whose_deletion_is_under_way_fails_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str
+) -> None:
+    monkeypatch.setattr("functions.system.deletions.COMPONENT_ROWS_READ_PER_STEP", 2)
+
+    async def scenario(site: TransferSite) -> None:
+        def fill(transaction: Transaction) -> None:
+            install(transaction, "a")
+            transaction.enter_component("a")
+            for _ in range(7):
+                insert_file(transaction, put_bytes(site.blobs, b"old"), None)
+            transaction.enter_component("")
+
+        await site.core.transact(fill)
+        if target != "a" and source != "begin_import":
+            await site.core.transact(lambda transaction: install(transaction, target))
+        found = (await site.transactions.begin()).transaction.catalog_of("a")
+        assert found is not None
+        asked = {"componentId": found.component.namespace}
+        answer: dict[str, Any] = {"isDone": False}
+
+        async def begin_deletion(committed: str) -> None:
+            if committed == f"_system/{source}":
+                site.before_commit = None
+                answer.update(await site.operate(delete_component, **asked))
+                assert not answer["isDone"]
+
+        site.before_commit = begin_deletion
+        names = "/".join(f"_components/{name}" for name in target.split("/"))
+        files = {"_storage/documents.jsonl": lines({"_id": FILE}), f"_storage/{FILE}.txt": b"a"}
+        archive = zipped(**{f"{names}/{name}": content for name, content in files.items()})
+        state = await site.run_import(archive, "append")
+        assert (state["state"], "was deleted while" in state["error_message"]) == ("failed", True)
+        while not answer["isDone"]:
+            answer.update(await site.operate(delete_component, **asked, next=answer["next"]))
+        assert await owners_of_files(site) == []
+        assert not (await site.transactions.begin()).transaction.catalog.components.get("a")
+
+    run_site(tmp_path, scenario)
+
+
 @pytest.mark.parametrize(
     ("folder", "why"),
     [
@@ -213,6 +256,52 @@ def test_replaced_files_are_those_of_the_component_and_others_stay_however_late_
         state = await site.run_import(archive, "replace", componentPath="a")
         assert state["state"] == "completed", state
         assert await owners_of_files(site) == ["", "a", "a/b", "c", "c"]
+
+    run_site(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_files_of_others_stay_as_these_leave_them_while_those_of_a_component_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr("functions.system.kept_files.FILES_COPIED_PER_STEP", 3)
+    rng = random.Random(seed)
+
+    async def scenario(site: TransferSite) -> None:
+        def change(transaction: Transaction) -> None:
+            table = transaction.catalog.tables[FILES]
+            others = [file for file in transaction.all_documents(table) if file["owner"] != "a"]
+            if others and rng.random() < 0.4:
+                transaction.delete(table, rng.choice(others)["_id"])
+            transaction.enter_component(rng.choice(["", "a/b", "c"]))
+            insert_file(transaction, put_bytes(site.blobs, rng.randbytes(20)), None)
+            transaction.enter_component("")
+
+        await site.core.transact(install_all)
+        for _ in range(10):
+            await site.core.transact(change)
+        heard: list[str] = []
+        expected: list[dict[str, Any]] = []
+
+        async def interfere(source: str) -> None:
+            nonlocal expected
+            heard.append(source)
+            if source in ("_system/import_files", "_system/complete_import"):
+                await site.core.transact(change)
+                expected = await site.documents(FILES)
+
+        files = {"_storage/documents.jsonl": lines({"_id": FILE}), f"_storage/{FILE}.txt": b"a"}
+        site.before_commit = interfere
+        state = await site.run_import(zipped(**files), "replace", componentPath="a")
+        assert state["state"] == "completed", state
+        assert heard.count("_system/import_files") >= 3 and heard[-1] == "_system/complete_import"
+        found = {file["_id"]: file for file in await site.documents(FILES)}
+        assert found.pop(FILE)["owner"] == "a"
+        assert list(found.values()) == expected, f"seed {seed}"
+        transaction = (await site.transactions.begin()).transaction
+        for index in transaction.catalog.tables[FILES].indexes:
+            rows = transaction.snapshot.scan(index.index_id, b"", None, descending=False, limit=1_000)
+            assert len(rows) == len(expected) + 1, f"seed {seed}: {index.name}"
 
     run_site(tmp_path, scenario)
 

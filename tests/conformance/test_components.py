@@ -257,6 +257,45 @@ def test_the_data_of_components_is_exported_and_comes_back(
     assert balance(server, "imported")["amount"] == 0
 
 
+def test_a_component_that_nobody_mounts_is_deleted_in_steps_with_what_it_owns(
+    server: RunningServer, app: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "left.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("_components/left/rows/documents.jsonl", '{"n": 1}\n')
+        archive.writestr("_components/left/_components/below/rows/documents.jsonl", '{"n": 2}\n')
+    imported = server.cli(app, "import", "--append", "-y", str(path))
+    assert imported.returncode == 0, imported.stdout
+    headers = {"Authorization": f"Convex {server.admin_key()}"}
+
+    def components() -> dict[str, str]:
+        body = {"path": "_system/frontend/components:list", "args": {}, "format": "json"}
+        answer = httpx.post(f"{server.url}/api/query", json=body, headers=headers, timeout=30).json()
+        return {each["path"]: each["id"] for each in answer["value"]}
+
+    def delete(component_id: str) -> httpx.Response:
+        body = {"componentId": component_id}
+        return httpx.post(f"{server.url}/api/delete_component", json=body, headers=headers, timeout=60)
+
+    before = components()
+    assert {"left", "left/below", "ledger"} <= before.keys()
+    # More jobs than one step reads: they are the app's, and stay.
+    call(server, "mutation", "jobs:counted", {"name": "beside", "times": 999, "delayMs": 600_000})
+    call(server, "mutation", "jobs:counted", {"name": "beside", "times": 50, "delayMs": 600_000})
+    refused = delete(before["ledger"])
+    assert (refused.status_code, refused.json()["code"]) == (400, "ComponentMustBeUnmounted")
+    answer = delete(before["left"])
+    assert (answer.status_code, answer.content) == (200, b""), answer.text
+    assert components().keys() == before.keys() - {"left", "left/below"}
+    again = delete(before["left"])
+    assert (again.status_code, again.json()["code"]) == (400, "ComponentNotFound")
+    states: Any = call(server, "query", "jobs:list", {"name": "beside"})
+    assert states == ["pending"] * 1_049
+    httpx.post(
+        f"{server.url}/api/cancel_all_jobs", json={"udfPath": "jobs:count"}, headers=headers, timeout=60
+    )
+
+
 # --- components from npm ------------------------------------------------------------------------------
 
 

@@ -284,14 +284,22 @@ def test_a_body_nested_too_deeply_to_be_passed_on_is_refused(path: str) -> None:
     run(scenario)
 
 
-def test_an_operation_of_steps_is_asked_from_where_the_step_before_ended_until_it_is_done() -> None:
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [
+        ("/api/delete_scheduled_functions_table", "delete_scheduled_functions"),
+        ("/api/delete_component", "delete_component"),
+        ("/api/cancel_all_jobs", "cancel_all_jobs"),
+    ],
+)
+def test_an_operation_of_steps_is_asked_from_where_the_step_before_ended_until_it_is_done(
+    path: str, operation: str
+) -> None:
     async def scenario(site: Site) -> None:
         place = {"afterKey": "00ff", "createdBeforeMs": 7}
         steps = [{"isDone": False, "next": place}, {"isDone": False}, {"isDone": True}]
-        site.backend.admin_answers["delete_scheduled_functions"] = [orjson.dumps(step) for step in steps]
-        answer = await site.http.post(
-            "/api/delete_scheduled_functions_table", json={"componentId": "a"}, headers=ADMIN_HEADERS
-        )
+        site.backend.admin_answers[operation] = [orjson.dumps(step) for step in steps]
+        answer = await site.http.post(path, json={"componentId": "a"}, headers=ADMIN_HEADERS)
         assert (answer.status_code, answer.content) == (200, b"")
         asked = [orjson.loads(body) for _, body, _ in site.backend.admin_calls]
         assert asked == [{"componentId": "a", "next": each} for each in (None, place, None)]
