@@ -38,10 +38,13 @@ from log.errors import BackendError, internal_server_error, unknown_outcome
 from log.identity import Identity
 from log.limits import ACTOR_FACTS_SECONDS_MAX, PUSH_PREPARATION_SECONDS_MAX
 
-_SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push", "finish_push"})
+_STREAM_OPERATIONS = frozenset({"list_snapshot", "json_schemas", "get_table_column_names"})
+_SLOW_OPERATIONS = frozenset(
+    {"evaluate_schema", "evaluate_push", "start_push", "finish_push", *_STREAM_OPERATIONS}
+)
 _WORKER_OPERATIONS = frozenset({"request_export", "create_import", "perform_import"})
 """What wakes a worker of the slow executor, and is therefore asked nowhere else."""
-_REPEATABLE_OPERATIONS = frozenset({"store_file", "locate_file", "locate_export"})
+_REPEATABLE_OPERATIONS = frozenset({"store_file", "locate_file", "locate_export", *_STREAM_OPERATIONS})
 
 Roster = Callable[[], Mapping[str, Peer | None]]
 """Every other actor of the deployment by its role; None: there is no connection to it now."""

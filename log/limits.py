@@ -377,6 +377,11 @@ IMPORT_DOCUMENTS_PER_COMMIT = 1_000
 IMPORT_BYTES_PER_COMMIT = 2 * MIB
 IMPORTS_LISTED_MAX = 20
 
+# Streaming export (spec 02 20: pages; their sizes are ours).
+STREAM_PAGE_ROWS_MAX = 1_024
+STREAM_PAGE_BYTES_MAX = 4 * MIB
+COLUMN_SAMPLE_ROWS = 64
+
 invariant(
     IMPORT_BYTES_PER_COMMIT + DOCUMENT_BYTES_MAX < TRANSACTION_BYTES_WRITTEN_MAX,
     "a batch that may take one document more is still a transaction",

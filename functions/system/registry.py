@@ -18,9 +18,11 @@ from functions.system import (
     files,
     imports,
     jobs,
+    json_schemas,
     push,
     push_activation,
     queries,
+    streaming_export,
 )
 from functions.system.forecast import evaluate_schemas, prepare_schemas
 from functions.system.operation import Operation, SystemContext, SystemFunction
@@ -62,6 +64,11 @@ OPERATIONS: dict[str, Operation] = {
     "create_import": Operation(imports.create_import),
     "perform_import": Operation(imports.perform_import),
     "cancel_import": Operation(imports.cancel_import),
+    "list_snapshot": Operation(
+        streaming_export.list_snapshot, reads_at=streaming_export.snapshot_ts_of, is_slow=True
+    ),
+    "json_schemas": Operation(json_schemas.json_schemas),
+    "get_table_column_names": Operation(json_schemas.table_column_names, is_slow=True),
 }
 """HTTP operations by the last part of their path; those on files are for the gateway alone, and have none."""
 

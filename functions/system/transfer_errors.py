@@ -26,6 +26,23 @@ def bad_snapshot_id(found: str) -> BackendError:
     return bad_request("BadSnapshotId", f"{found!r} is neither a timestamp nor the id of an export.")
 
 
+# --- streaming export ---------------------------------------------------------------------------------
+
+
+def snapshot_too_old() -> BackendError:
+    return bad_request(
+        "SnapshotTooOld",
+        "The snapshot is no longer kept. Begin a new one: call list_snapshot without `snapshot` and "
+        "`cursor`.",
+    )
+
+
+def timestamp_not_reached(ts: int) -> BackendError:
+    return bad_request(
+        "TimestampNotReached", f"No commit of this deployment is as new as {ts}. Begin a new snapshot."
+    )
+
+
 # --- the request of an import -------------------------------------------------------------------------
 
 
