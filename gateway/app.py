@@ -35,7 +35,6 @@ _RUNNING = "This Convex deployment is running. See https://docs.convex.dev/."
 _UNBUILT = {
     "actions": "The callback API of Node actions",
     "app_metrics": "The metrics API",
-    "document_deltas": "Streaming export",
     "get_indexes": "Listing indexes",
     "import": "Importing data in one request",
     "stream_udf_execution": "The old log stream",

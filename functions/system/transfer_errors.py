@@ -43,6 +43,13 @@ def timestamp_not_reached(ts: int) -> BackendError:
     )
 
 
+def table_was_imported(name: str) -> BackendError:
+    return bad_request(
+        "TableWasImported",
+        f"An import has put the table `{name}` in place since. Begin a new snapshot: deltas do not tell it.",
+    )
+
+
 # --- the request of an import -------------------------------------------------------------------------
 
 
