@@ -384,6 +384,10 @@ DELTA_RECORDS_READ_MAX = 10_000
 DELTA_BYTES_READ_MAX = 16 * MIB
 DELTA_CURSORS_HELD_MAX = 256
 COLUMN_SAMPLE_ROWS = 64
+invariant(
+    STREAM_PAGE_BYTES_MAX + 8 * TRANSACTION_BYTES_WRITTEN_MAX < FRAME_BYTES_MAX,
+    "a page that ends with the largest commit fits a frame: JSON takes at most 6 bytes for one of a value",
+)
 
 invariant(
     IMPORT_BYTES_PER_COMMIT + DOCUMENT_BYTES_MAX < TRANSACTION_BYTES_WRITTEN_MAX,

@@ -6,7 +6,6 @@ import asyncio
 import random
 import shutil
 import sqlite3
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,7 @@ from log import limits
 from log.ids import encode_id
 
 from ..support.stream_deltas import Commit, Writer, applied, as_commits, deltas_after
-from ..support.stream_site import StreamSite, document_of, name_of
-
-
-def run(folder: Path, scenario: Callable[[StreamSite], Awaitable[None]]) -> None:
-    async def body() -> None:
-        async with StreamSite(folder) as site:
-            await scenario(site)
-
-    asyncio.run(body())
+from ..support.stream_site import StreamSite, document_of, name_of, run_site
 
 
 @pytest.mark.parametrize("round_number", range(6))
@@ -72,7 +63,7 @@ def test_a_snapshot_and_the_deltas_after_it_give_what_the_database_has_wherever_
             expected = [commit for commit in writer.commits if commit[0] > cursor]
             assert as_commits((await deltas_after(site, cursor))[1]) == expected
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_a_commit_is_never_split_and_one_alone_may_be_larger_than_a_page(
@@ -100,7 +91,7 @@ def test_a_commit_is_never_split_and_one_alone_may_be_larger_than_a_page(
             start = (await deltas_after(site, start))[0]
             monkeypatch.undo()
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_filters_and_format_are_those_asked_for(tmp_path: Path) -> None:
@@ -137,7 +128,7 @@ def test_filters_and_format_are_those_asked_for(tmp_path: Path) -> None:
             ((document,),) = ((await deltas_after(site, 0, tableName="sized", format=name))[1],)
             assert document["n"] == shown
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_old_commits_are_told_after_a_restart_and_out_of_the_archive_and_refused_without_it(
@@ -170,17 +161,17 @@ def test_old_commits_are_told_after_a_restart_and_out_of_the_archive_and_refused
         await site.push(ledger=True)
         await write(site)
 
-    run(tmp_path, push_and_write)
-    run(tmp_path, all_are_told)
+    run_site(tmp_path, push_and_write)
+    run_site(tmp_path, all_are_told)
     store = open_log_store("", tmp_path / "log")
     archived = archive_log(store, tmp_path / "views", ends[0] + 1)
     store.close()
     assert archived.segments > 1
-    run(tmp_path, all_are_told)
-    run(tmp_path, write)
-    run(tmp_path, all_are_told)
+    run_site(tmp_path, all_are_told)
+    run_site(tmp_path, write)
+    run_site(tmp_path, all_are_told)
     shutil.rmtree(tmp_path / "archive")
-    run(tmp_path, only_new_ones_are)
+    run_site(tmp_path, only_new_ones_are)
 
 
 def test_what_an_import_puts_in_place_is_refused_and_what_a_deleted_table_held_is_left_out(
@@ -217,7 +208,27 @@ def test_what_an_import_puts_in_place_is_refused_and_what_a_deleted_table_held_i
         _, found = await deltas_after(site, page["snapshot"])
         assert [(shown["_table"], shown["n"]) for shown in found] == [("others", 4.0)]
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
+
+
+def test_of_a_log_in_postgresql_deltas_tell_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    from ..support.postgres import PostgresServer
+
+    async def scenario(site: StreamSite) -> None:
+        await site.push(ledger=True)
+        writer = Writer(site, random.randrange(1 << 32))
+        await writer.write(20)
+        assert as_commits((await deltas_after(site, 0))[1]) == writer.commits
+        assert as_commits((await deltas_after(site, writer.commits[9][0]))[1]) == writer.commits[10:]
+
+    server = PostgresServer()
+    try:
+        server.start()
+        run_site(tmp_path, scenario, server.url())
+    finally:
+        server.stop()
+        server.remove()
 
 
 def test_commits_go_on_while_a_page_is_read_and_what_is_not_published_is_not_told(
@@ -240,7 +251,7 @@ def test_commits_go_on_while_a_page_is_read_and_what_is_not_published_is_not_tol
         monkeypatch.undo()
         assert [shown["n"] for shown in (await deltas_after(site, page["cursor"]))[1]] == [2.0]
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_a_log_that_cannot_be_read_now_is_no_reason_to_begin_anew(
@@ -257,7 +268,7 @@ def test_a_log_that_cannot_be_read_now_is_no_reason_to_begin_anew(
             assert (await site.refusal("document_deltas", cursor=0))[1] == "InternalServerError"
         assert len((await deltas_after(site, 0))[1]) == 1
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_a_cursor_that_is_missing_malformed_or_not_reached_is_refused(tmp_path: Path) -> None:
@@ -283,4 +294,4 @@ def test_a_cursor_that_is_missing_malformed_or_not_reached_is_refused(tmp_path: 
         nobody = await site.client.get("document_deltas", params={"cursor": end})
         assert (nobody.status_code, nobody.json()["code"]) == (403, "BadDeployKey")
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)

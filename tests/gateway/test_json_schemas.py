@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from log.result_formats import CLEAN, ENCODED, EXPORT, converted
 
 from ..properties.test_values_properties import near_match, random_shape
 from ..support.deployment import push_body, schema_module, table
-from ..support.stream_site import StreamSite
+from ..support.stream_site import StreamSite, run_site
 from ..support.validators import TABLES, an_id, tree, validator
 
 FORMATS = (ENCODED, CLEAN, EXPORT)
@@ -105,14 +104,6 @@ def test_required_are_a_documents_own_fields_or_what_a_deletion_has_too() -> Non
 # --- of a deployment ------------------------------------------------------------------------------------
 
 
-def run(folder: Path, scenario: Callable[[StreamSite], Awaitable[None]]) -> None:
-    async def body() -> None:
-        async with StreamSite(folder) as site:
-            await scenario(site)
-
-    asyncio.run(body())
-
-
 async def push(site: StreamSite, *, validation: bool = True) -> None:
     tables = table("people", tree(PERSON)), table("shapes", tree(SHAPES)), table("anything", tree("any"))
     schema = schema_module(*tables, validation=validation)
@@ -168,7 +159,7 @@ def test_all_that_is_told_of_a_table_is_as_its_schema_says(tmp_path: Path, outpu
         for shown in told:
             assert is_valid(deltas[shown["_table"]], shown), shown
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_what_is_not_enforced_is_not_promised(tmp_path: Path) -> None:
@@ -178,7 +169,7 @@ def test_what_is_not_enforced_is_not_promised(tmp_path: Path) -> None:
         schema = (await site.ask("json_schemas"))["people"]
         assert set(schema["properties"]) == {"_id", "_creationTime"} and schema["additionalProperties"]
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_columns_are_those_of_the_schema_or_of_the_first_documents(
@@ -202,7 +193,7 @@ def test_columns_are_those_of_the_schema_or_of_the_first_documents(
         }
         assert all({"_id", "_creationTime"} < set(each["columns"]) for each in tables)
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_each_component_has_tables_of_its_own(tmp_path: Path) -> None:
@@ -220,4 +211,4 @@ def test_each_component_has_tables_of_its_own(tmp_path: Path) -> None:
         refused = await site.post("json_schemas", {"deltaSchema": "true"})
         assert (refused.status_code, refused.json()["code"]) == (400, "BadJsonBody")
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)

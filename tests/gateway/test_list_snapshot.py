@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,8 +12,9 @@ import pytest
 from functions.system.import_tables import create_hidden
 from functions.transaction import Transaction
 from log import limits
+from log.ids import encode_id
 
-from ..support.stream_site import Name, Shown, StreamSite, document_of, name_of
+from ..support.stream_site import Name, Shown, StreamSite, document_of, name_of, run_site
 
 Between = Callable[[], Awaitable[object]]
 
@@ -39,14 +39,6 @@ async def snapshot_of(site: StreamSite, between: Between = nothing, **asked: Any
 def by_name(found: list[Shown]) -> dict[Name, bytes]:
     assert len({name_of(shown) for shown in found}) == len(found), "a document was told twice"
     return {name_of(shown): document_of(shown) for shown in found}
-
-
-def run(folder: Path, scenario: Callable[[StreamSite], Awaitable[None]]) -> None:
-    async def body() -> None:
-        async with StreamSite(folder) as site:
-            await scenario(site)
-
-    asyncio.run(body())
 
 
 async def fill(site: StreamSite) -> None:
@@ -90,7 +82,7 @@ def test_a_snapshot_tells_each_document_once_as_it_was_whatever_is_written_meanw
         assert all(shown["_ts"] <= ts for shown in found)
         assert by_name((await snapshot_of(site))[1]) == await site.everything()
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_a_page_ends_behind_the_document_that_fills_it(
@@ -103,7 +95,7 @@ def test_a_page_ends_behind_the_document_that_fills_it(
         assert len(page["values"]) == 2 and page["hasMore"]
         assert len((await snapshot_of(site))[1]) == 5
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_component_table_and_format_are_those_asked_for(tmp_path: Path) -> None:
@@ -132,7 +124,7 @@ def test_component_table_and_format_are_those_asked_for(tmp_path: Path) -> None:
         assert (encoded["n"], clean["n"], exported["n"]) == (number, str(exported["n"]), int(clean["n"]))
         assert encoded["raw"] == {"$bytes": clean["raw"]} == exported["raw"]
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_a_table_that_an_import_still_fills_is_not_told(tmp_path: Path) -> None:
@@ -144,12 +136,10 @@ def test_a_table_that_an_import_still_fills_is_not_told(tmp_path: Path) -> None:
         await site.write(work)
         assert (await snapshot_of(site))[1] == []
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def _id(transaction: Transaction, number: int) -> str:
-    from log.ids import encode_id
-
     return encode_id(number, transaction.new_internal_id())
 
 
@@ -172,7 +162,7 @@ def test_a_snapshot_that_is_no_longer_kept_is_refused_even_where_it_has_no_docum
         assert await site.refusal("list_snapshot", snapshot=1) == (400, "SnapshotTooOld")
         assert len((await snapshot_of(site))[1]) == 4
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +198,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         posted = await site.post("list_snapshot", {"snapshot": snapshot, "cursor": cursor})
         assert posted.json() == await site.ask("list_snapshot", cursor=cursor)
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)
 
 
 @pytest.mark.parametrize(
@@ -229,4 +219,4 @@ def test_a_key_that_may_only_read_suffices_and_without_one_nothing_is_told(
             wrong = await site.client.request(method, operation, content=b"{}", headers=headers)
             assert (wrong.status_code, wrong.json()["code"]) == (401, "BadAdminKey")
 
-    run(tmp_path, scenario)
+    run_site(tmp_path, scenario)

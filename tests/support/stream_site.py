@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from cluster.local_runtime import LocalRuntime
+from cluster.stores import open_log_store
 from functions.transaction import Transaction
 from gateway.app import build_app
 from gateway.backend import GatewaySettings
@@ -18,6 +21,7 @@ from log import values
 from log.limits import UNDO_SECONDS
 from log.secrets import issue_admin_key
 
+from .javascript import engine
 from .recorded import RecordedServer
 
 Shown = dict[str, Any]
@@ -28,12 +32,15 @@ Name = tuple[str, str, str]
 class StreamSite(RecordedServer):
     """Enter it; then `ask` as a connector does, and `write` as anybody else."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log_url: str = "") -> None:
         super().__init__(folder)
+        self._log_url = log_url
         self.defects: list[BaseException] = []
 
     async def __aenter__(self) -> StreamSite:
-        await super().__aenter__()
+        store = open_log_store(self._log_url, self.folder / "log") if self._log_url else None
+        self._runtime = LocalRuntime(self.folder, engine(), self.settings, store=store)
+        await self._runtime.start()
         known = self.credentials
         settings = GatewaySettings(known.instance_name, known.instance_secret)
         app: Any = build_app(GatewayCore(self._runtime.backend, settings, self.defects.append))
@@ -116,6 +123,16 @@ class StreamSite(RecordedServer):
 
 def _text(argument: Any) -> str:
     return str(argument).lower() if isinstance(argument, bool) else str(argument)
+
+
+def run_site(folder: Path, scenario: Callable[[StreamSite], Awaitable[None]], log_url: str = "") -> None:
+    """A scenario, from the start of the deployment to its clean stop."""
+
+    async def whole() -> None:
+        async with StreamSite(folder, log_url) as site:
+            await scenario(site)
+
+    asyncio.run(whole())
 
 
 def name_of(shown: Shown) -> Name:
