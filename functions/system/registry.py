@@ -64,11 +64,9 @@ OPERATIONS: dict[str, Operation] = {
     "create_import": Operation(imports.create_import),
     "perform_import": Operation(imports.perform_import),
     "cancel_import": Operation(imports.cancel_import),
-    "list_snapshot": Operation(
-        streaming_export.list_snapshot, reads_at=streaming_export.snapshot_ts_of, is_slow=True
-    ),
+    "list_snapshot": Operation(streaming_export.list_snapshot, reads_at=streaming_export.snapshot_ts_of),
     "json_schemas": Operation(json_schemas.json_schemas),
-    "get_table_column_names": Operation(json_schemas.table_column_names, is_slow=True),
+    "get_table_column_names": Operation(json_schemas.table_column_names),
 }
 """HTTP operations by the last part of their path; those on files are for the gateway alone, and have none."""
 
