@@ -16,6 +16,7 @@ Messages (method: arguments -> answer):
     settled: epoch, ts            -> whether what was admitted at ts is durable now
     register: key, reads, ts      -> ["valid", through ts] | ["invalidated", ts]
     unregister: keys              -> none
+    document_deltas: body         -> a page of what was committed, JSON bytes both ways
     locate:                       -> the folder of the view that executors read in place
     listen:                       -> published ts; then pushes
                                      stream(published ts, [[key, ts, source, index id, written key], ...])
@@ -31,11 +32,13 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from actors.blob_collector import BlobCollector
 from actors.commit_log import CommitLog
+from actors.delta_reader import DeltaReader, OpenLog
 from actors.index_shard import IndexShard
 from actors.judge import Judge
 from actors.maintenance import Maintenance
@@ -72,10 +75,13 @@ class Core:
         now_ns: Callable[[], int],
         stop_process: Callable[[BaseException], None],
         blobs: BlobStore | None = None,
+        open_log: OpenLog | None = None,
     ) -> None:
+        """Without `open_log` the store itself may be read on any thread."""
         self.pauses = Pauses()
         self._store, self._now_ns, self._stop_process = store, now_ns, stop_process
         self._blobs = blobs
+        self._deltas = DeltaReader(open_log or (lambda: nullcontext(store)))
         self._shard = IndexShard(views_folder, self.pauses, store)
         self._subscriber_numbers = itertools.count(1)
         self._owner_of: dict[int, tuple[Client, int]] = {}  # subscriber -> (connection, its key)
@@ -163,6 +169,8 @@ class Core:
         if method == "listen":
             self._listeners[client] = None
             return self._log.published_ts
+        if method == "document_deltas":
+            return await self._deltas.page(arguments[0], self._shard.catalog(), self._log.published_ts)
         if method == "locate":
             return str(self._shard.view_folder)
         if method == "latest_ts":

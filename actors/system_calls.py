@@ -32,8 +32,9 @@ from functions.pages import CursorCodec
 from functions.path import FunctionPath
 from functions.syscalls import Observed
 from functions.system.errors import while_pushing
-from functions.system.operation import SystemContext, enter_asked_component
+from functions.system.operation import Operation, SystemContext, enter_asked_component
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
+from functions.system.transfer_errors import snapshot_too_old, timestamp_not_reached
 from functions.transaction import Transaction
 from log import limits, values
 from log.errors import BackendError, ErrorKind, bad_request, not_supported_yet, operation_not_permitted
@@ -118,6 +119,8 @@ class SystemCalls:
         if operation is None:
             raise not_supported_yet(f"The operation {name}")
         tree = orjson.loads(body)
+        if operation.reads_at is not None:
+            return await self._operate_at(name, operation, tree)
         prepared: Any = None
         if operation.packages is not None:
             with _refusing_malformed(name):
@@ -135,6 +138,23 @@ class SystemCalls:
 
         answer, _ts = await self.transact(f"_system/{name}", os.urandom(16), run)
         return answer
+
+    async def _operate_at(self, name: str, operation: Operation, tree: Any) -> bytes:
+        """One that only reads, at a moment of its caller's choice."""
+        newest = (await self._begin_reading(None)).transaction
+        assert operation.reads_at is not None
+        with _refusing_malformed(name):
+            ts = operation.reads_at(tree, self._context())
+        if ts is not None and ts > newest.begin_ts:
+            raise timestamp_not_reached(ts)
+        try:
+            transaction = newest if ts is None else (await self._begin_reading(ts)).transaction
+            with _refusing_malformed(name):
+                return orjson.dumps(operation.run(transaction, tree, None, self._context()))
+        except BackendError as refusal:
+            if refusal.kind is ErrorKind.OUT_OF_RETENTION:
+                raise snapshot_too_old() from refusal
+            raise
 
     async def _install(self, packages: tuple[NodePackage, ...]) -> None:
         """Beside everything else that runs: it takes as long as npm does."""

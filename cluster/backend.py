@@ -38,10 +38,22 @@ from log.errors import BackendError, internal_server_error, unknown_outcome
 from log.identity import Identity
 from log.limits import ACTOR_FACTS_SECONDS_MAX, PUSH_PREPARATION_SECONDS_MAX
 
-_SLOW_OPERATIONS = frozenset({"evaluate_schema", "evaluate_push", "start_push", "finish_push"})
+_STREAM_OPERATIONS = frozenset({"list_snapshot", "json_schemas", "get_table_column_names"})
+SLOW_OPERATIONS = frozenset(
+    {
+        "evaluate_schema",
+        "evaluate_push",
+        "start_push",
+        "finish_push",
+        "update_environment_variables",
+        "update_canonical_url",
+        *_STREAM_OPERATIONS,
+    }
+)
+"""What evaluates code, or reads much: on a slow executor it stands in no query's way."""
 _WORKER_OPERATIONS = frozenset({"request_export", "create_import", "perform_import"})
 """What wakes a worker of the slow executor, and is therefore asked nowhere else."""
-_REPEATABLE_OPERATIONS = frozenset({"store_file", "locate_file", "locate_export"})
+_REPEATABLE_OPERATIONS = frozenset({"store_file", "locate_file", "locate_export", *_STREAM_OPERATIONS})
 
 Roster = Callable[[], Mapping[str, Peer | None]]
 """Every other actor of the deployment by its role; None: there is no connection to it now."""
@@ -179,10 +191,12 @@ class ClusterBackend:
         return outcome_of(await self._for_slow_work().ask("run_inline", *arguments, may_repeat=True))
 
     async def admin(self, operation: str, body: bytes, identity: Identity) -> bytes:
+        if operation == "document_deltas":
+            return bytes(await self._ask_core(operation, body))
         if operation in _WORKER_OPERATIONS:
             pool = self._slow_executors
         else:
-            pool = self._for_slow_work() if operation in _SLOW_OPERATIONS else self._executors
+            pool = self._for_slow_work() if operation in SLOW_OPERATIONS else self._executors
         if operation == "finish_push":
             await self._prepare_push(body)
         answer: bytes = await pool.ask(

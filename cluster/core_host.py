@@ -12,7 +12,7 @@ from cluster.data_folder import DataFolder, StartRefused
 from cluster.host_config import Address, HostConfig, Peers
 from cluster.links import ExecutorLinks, stop_process
 from cluster.status_actor import serve
-from cluster.stores import blobs_of, open_log_store
+from cluster.stores import blobs_of, log_opener, open_log_store
 from log.store import EpochLost
 
 _CLOCK_BEHIND_NS_MAX = 60 * 10**9
@@ -38,7 +38,10 @@ class CoreHost:
         data = Path(self._config.data_folder)
         store = open_log_store(self._config.log_url, data / "log")
         check_clock(time.time_ns(), store.end().ts)
-        self._core = Core(store, data / "views", time.time_ns, self._stop_process, blobs_of(self._config))
+        opener = log_opener(store, self._config.log_url, data / "log")
+        self._core = Core(
+            store, data / "views", time.time_ns, self._stop_process, blobs_of(self._config), opener
+        )
         await self._core.start()
         secret, scheduler = self._config.instance_secret, self._core.scheduler
         self._links = [

@@ -19,7 +19,7 @@ from actors.executor_pool import ExecutorPool
 from actors.executor_settings import ExecutorSettings
 from actors.runtime import Actor, PushHandler
 from cluster.backend import ClusterBackend
-from cluster.stores import open_log_store
+from cluster.stores import log_opener, open_log_store
 from functions.isolate import Engine
 from log.store import LogStore
 
@@ -64,8 +64,11 @@ class LocalRuntime:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.failures: list[BaseException] = []
-        log_store = store if store is not None else open_log_store("", data_folder / "log")
-        self.core = Core(log_store, data_folder / "views", now_ns, self.failures.append)
+        log_store, opener = store, None
+        if log_store is None:
+            log_store = open_log_store("", data_folder / "log")
+            opener = log_opener(log_store, "", data_folder / "log")
+        self.core = Core(log_store, data_folder / "views", now_ns, self.failures.append, open_log=opener)
         self._executors = ExecutorPool()
         self.executor = Executor(engine, settings, now_ns, self._executors)
         self.backend = ClusterBackend()

@@ -6,9 +6,11 @@ Wherever the log is kept, its archive lies beside the folder `log/` of the data 
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actors.delta_reader import OpenLog
 from cluster.data_folder import ARCHIVE_FOLDER, DataFolder, StartRefused
 from cluster.host_config import HostConfig
 from log.archive_folder import ArchiveFolder
@@ -46,6 +48,14 @@ def open_log_reader(log_url: str, folder: Path) -> ArchivedLog:
     except BaseException:
         reader.close()
         raise
+
+
+def log_opener(store: ArchivedStore, log_url: str, folder: Path) -> OpenLog:
+    """Opens, for one reading on any thread, the log that `store` appends to. A PostgreSQL store reads over
+    connections of its own; of SQLite a thread needs one more reader."""
+    if log_url:
+        return lambda: nullcontext(store)
+    return lambda: closing(open_log_reader(log_url, folder))
 
 
 def _archive_beside(folder: Path) -> ArchiveFolder:

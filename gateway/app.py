@@ -21,6 +21,7 @@ from gateway.routes.health import health_routes
 from gateway.routes.inline_query import inline_query_routes
 from gateway.routes.logs import log_routes
 from gateway.routes.metrics import metrics_routes
+from gateway.routes.streaming_export import streaming_export_routes
 from gateway.status import http_answer
 from log import errors
 from log.blob_store import BlobStore
@@ -34,11 +35,8 @@ _RUNNING = "This Convex deployment is running. See https://docs.convex.dev/."
 _UNBUILT = {
     "actions": "The callback API of Node actions",
     "app_metrics": "The metrics API",
-    "document_deltas": "Streaming export",
     "get_indexes": "Listing indexes",
     "import": "Importing data in one request",
-    "json_schemas": "Streaming export",
-    "list_snapshot": "Streaming export",
     "stream_udf_execution": "The old log stream",
     "streaming_import": "Streaming import",
     "v1": "This platform API",
@@ -67,6 +65,7 @@ def ordinary_routes(core: GatewayCore) -> Quart:
     app.register_blueprint(metrics_routes(core))
     app.register_blueprint(app_metrics_routes(core))
     app.register_blueprint(inline_query_routes(core))
+    app.register_blueprint(streaming_export_routes(core))
     _add_probes(app, core)
     _add_unbuilt(app)
     _add_error_answers(app)

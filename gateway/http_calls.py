@@ -17,16 +17,8 @@ from functions.path import parse_function_path
 from gateway.backend import FunctionOutcome
 from gateway.client_version import ClientVersion
 from gateway.status import function_error_text
-from log import errors, value_forms, values
-
-ENCODED, CLEAN, EXPORT = "convex_encoded_json", "json", "export_json"
-_FORMATS = {
-    ENCODED: ENCODED,
-    "convex_json": ENCODED,
-    CLEAN: CLEAN,
-    "convex_clean_json": CLEAN,
-    EXPORT: EXPORT,
-}
+from log import errors
+from log.result_formats import converted, format_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +85,7 @@ def parse_query_string_call(query_string: bytes, client: ClientVersion) -> HttpC
 
 
 def parse_format(name: Any, client: ClientVersion) -> str:
-    if name is None:
-        return client.default_format
-    output = _FORMATS.get(name) if isinstance(name, str) else None
-    if output is None:
-        raise errors.bad_format(str(name))
-    return output
+    return client.default_format if name is None else format_of(name)
 
 
 def encode_args(args: Any) -> bytes:
@@ -117,23 +104,13 @@ def envelope(outcome: FunctionOutcome, output: str, request_id: str, *, redact: 
     """The answer of one call. logLines is left out when empty, errorData when it is no ConvexError."""
     parts: list[bytes]
     if outcome.error is None:
-        parts = [b'{"status":"success","value":', convert(outcome.value or b"null", output)]
+        parts = [b'{"status":"success","value":', converted(outcome.value or b"null", output)]
     else:
         text = function_error_text(request_id, outcome.error.message, redact)
         parts = [b'{"status":"error","errorMessage":', orjson.dumps(text)]
         if outcome.error.data is not None:
-            parts += [b',"errorData":', convert(outcome.error.data, output)]
+            parts += [b',"errorData":', converted(outcome.error.data, output)]
     if outcome.log_lines != b"[]" and not redact:
         parts += [b',"logLines":', outcome.log_lines]
     parts.append(b"}")
     return b"".join(parts)
-
-
-def convert(canonical: bytes, output: str) -> bytes:
-    """Canonical bytes in the asked format; the encoded one is what we have (D9)."""
-    if output == ENCODED:
-        return canonical
-    value = values.loads_canonical(canonical)
-    if output == CLEAN:
-        return orjson.dumps(value_forms.to_clean_json(value))
-    return value_forms.to_export_json_bytes(value)

@@ -380,6 +380,18 @@ IMPORT_BYTES_PER_COMMIT = 2 * MIB
 FILES_COPIED_PER_STEP = 1_000
 IMPORTS_LISTED_MAX = 20
 
+# Streaming export (spec 02 20: pages; their sizes are ours).
+STREAM_PAGE_ROWS_MAX = 1_024
+STREAM_PAGE_BYTES_MAX = 4 * MIB
+DELTA_RECORDS_READ_MAX = 10_000
+DELTA_BYTES_READ_MAX = 16 * MIB
+DELTA_CURSORS_HELD_MAX = 256
+COLUMN_SAMPLE_ROWS = 64
+invariant(
+    STREAM_PAGE_BYTES_MAX + 8 * TRANSACTION_BYTES_WRITTEN_MAX < FRAME_BYTES_MAX,
+    "a page that ends with the largest commit fits a frame: JSON takes at most 6 bytes for one of a value",
+)
+
 invariant(
     IMPORT_BYTES_PER_COMMIT + DOCUMENT_BYTES_MAX < TRANSACTION_BYTES_WRITTEN_MAX,
     "a batch that may take one document more is still a transaction",

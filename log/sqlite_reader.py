@@ -21,6 +21,7 @@ from log.record import Record, RecordKind
 from log.sqlite_store import FORMAT_VERSION, LOG_FILE, read_base, refuse_missing_tail
 from log.store import LogDamaged
 
+_FIRST_PAGE_ROWS = 2
 _PAGE_ROWS = 256
 _WITNESS_READS_MAX = 3
 _READ = "SELECT seq, ts, epoch, kind, crc, body FROM log WHERE seq >= ? ORDER BY seq LIMIT ?"
@@ -64,10 +65,12 @@ class SqliteReader:
 
     def read_from(self, seq: int) -> Iterator[Record]:
         """Records with at least this seq, in order; those committed meanwhile included."""
-        while rows := self._query(_READ, seq, _PAGE_ROWS):
+        count = _FIRST_PAGE_ROWS  # whoever searches wants one or two
+        while rows := self._query(_READ, seq, count):
             for row_seq, ts, epoch, kind, crc, body in rows:
                 yield Record(row_seq, ts, epoch, RecordKind(kind), crc, body)
             seq = rows[-1][0] + 1
+            count = min(count * 4, _PAGE_ROWS)
 
     def close(self) -> None:
         self._connection.close()
@@ -77,7 +80,10 @@ class SqliteReader:
         self._is_immutable = not self._wal.exists()
         mode = "immutable=1" if self._is_immutable else "mode=ro"
         uri = f"file:{quote(str(self._path.resolve()))}?{mode}"
-        self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        try:
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        except sqlite3.Error as failure:
+            raise LogDamaged(f"The log {self._path} cannot be opened: {failure}.") from failure
 
     def _query(self, statement: str, *arguments: int) -> list[tuple]:
         """All rows at once: no read transaction outlives a call."""

@@ -111,9 +111,11 @@ class Operation:
     a thread, beside the calls. What that comes to is passed to `run`, which must check in its own transaction
     whatever was relied on. `run` decides everything that is written; a raised BackendError writes nothing.
     Before all, `packages` of the body are installed.
+
+    With `reads_at` it only reads: at the ts that this names, or at the newest (None).
     """
 
     run: Callable[[Transaction, dict[str, Any], Any, SystemContext], Any]
     prepare: Callable[[Transaction, dict[str, Any], SystemContext], Evaluation] | None = None
-    is_slow: bool = False  # runs on a slow executor
     packages: Callable[[dict[str, Any]], tuple[NodePackage, ...]] | None = None
+    reads_at: Callable[[dict[str, Any], SystemContext], int | None] | None = None

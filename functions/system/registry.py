@@ -18,9 +18,11 @@ from functions.system import (
     files,
     imports,
     jobs,
+    json_schemas,
     push,
     push_activation,
     queries,
+    streaming_export,
 )
 from functions.system.forecast import evaluate_schemas, prepare_schemas
 from functions.system.operation import Operation, SystemContext, SystemFunction
@@ -28,22 +30,18 @@ from functions.transaction import Transaction
 
 OPERATIONS: dict[str, Operation] = {
     "get_config_hashes": Operation(push.get_config_hashes),
-    "evaluate_schema": Operation(evaluate_schemas, prepare_schemas, is_slow=True),
-    "evaluate_push": Operation(
-        push.evaluate_push, push.prepare_push, is_slow=True, packages=push.pushed_packages
-    ),
-    "start_push": Operation(push.start_push, push.prepare_push, is_slow=True, packages=push.pushed_packages),
+    "evaluate_schema": Operation(evaluate_schemas, prepare_schemas),
+    "evaluate_push": Operation(push.evaluate_push, push.prepare_push, packages=push.pushed_packages),
+    "start_push": Operation(push.start_push, push.prepare_push, packages=push.pushed_packages),
     "wait_for_schema": Operation(push.wait_for_schema),
     "finish_push": Operation(push_activation.finish_push),
     "report_push_completed": Operation(push.report_push_completed),
     "update_environment_variables": Operation(
-        environment.update_environment_variables, environment.prepare_update, is_slow=True
+        environment.update_environment_variables, environment.prepare_update
     ),
     "list_environment_variables": Operation(environment.list_environment_variables),
     "get_canonical_urls": Operation(canonical_urls.get_canonical_urls),
-    "update_canonical_url": Operation(
-        canonical_urls.update_canonical_url, canonical_urls.prepare_update, is_slow=True
-    ),
+    "update_canonical_url": Operation(canonical_urls.update_canonical_url, canonical_urls.prepare_update),
     "cancel_job": Operation(jobs.cancel_job),
     "cancel_all_jobs": Operation(jobs.cancel_all_jobs),
     "revoke_admin_keys": Operation(admin_keys.revoke_admin_keys),
@@ -62,6 +60,9 @@ OPERATIONS: dict[str, Operation] = {
     "create_import": Operation(imports.create_import),
     "perform_import": Operation(imports.perform_import),
     "cancel_import": Operation(imports.cancel_import),
+    "list_snapshot": Operation(streaming_export.list_snapshot, reads_at=streaming_export.snapshot_ts_of),
+    "json_schemas": Operation(json_schemas.json_schemas),
+    "get_table_column_names": Operation(json_schemas.table_column_names),
 }
 """HTTP operations by the last part of their path; those on files are for the gateway alone, and have none."""
 

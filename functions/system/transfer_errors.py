@@ -26,6 +26,30 @@ def bad_snapshot_id(found: str) -> BackendError:
     return bad_request("BadSnapshotId", f"{found!r} is neither a timestamp nor the id of an export.")
 
 
+# --- streaming export ---------------------------------------------------------------------------------
+
+
+def snapshot_too_old() -> BackendError:
+    return bad_request(
+        "SnapshotTooOld",
+        "The snapshot is no longer kept. Begin a new one: call list_snapshot without `snapshot` and "
+        "`cursor`.",
+    )
+
+
+def timestamp_not_reached(ts: int) -> BackendError:
+    return bad_request(
+        "TimestampNotReached", f"No commit of this deployment is as new as {ts}. Begin a new snapshot."
+    )
+
+
+def table_was_imported(name: str) -> BackendError:
+    return bad_request(
+        "TableWasImported",
+        f"An import has put the table `{name}` in place since. Begin a new snapshot: deltas do not tell it.",
+    )
+
+
 # --- the request of an import -------------------------------------------------------------------------
 
 

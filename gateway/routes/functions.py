@@ -16,7 +16,6 @@ from gateway.core import GatewayCore
 from gateway.frames import decode_ts
 from gateway.http import HttpRequest
 from gateway.http_calls import (
-    CLEAN,
     HttpCall,
     check_json_content_type,
     encode_args,
@@ -30,6 +29,7 @@ from log import errors
 from log.identity import Identity
 from log.ids import ts_to_base64
 from log.limits import HTTP_FUNCTION_BODY_BYTES_MAX, QUERY_BATCH_LENGTH_MAX
+from log.result_formats import CLEAN
 
 
 def json_response(body: bytes, status: int = 200) -> Response:

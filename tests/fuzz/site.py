@@ -22,6 +22,7 @@ from gateway.backend import GatewaySettings
 from gateway.core import GatewayCore
 from gateway.hot_routes import _FUNCTION_METHODS, HotRoutes
 from gateway.routes.data import _ROUTES
+from log import limits
 from log.blob_store import LocalBlobStore
 from log.errors import BackendError
 from log.secrets import issue_admin_key, issue_upload_token
@@ -168,6 +169,8 @@ class _Things:
     export_id: str
     document_id: str
     storage_uuid: str
+    ts: int
+    snapshot_cursor: str
 
 
 async def _things_of(site: FuzzSite, admin: str) -> _Things:
@@ -189,6 +192,9 @@ async def _things_of(site: FuzzSite, admin: str) -> _Things:
     file = {"path": "_system/frontend/fileStorageV2:getFile", "args": {"storageId": stored["storageId"]}}
     shown = await ask("POST", "/api/query", orjson.dumps(file))
     note = await site.mutate("note", {"name": "a", "text": "b"})
+    await site.mutate("note", {"name": "a", "text": "c"})
+    with patch.object(limits, "STREAM_PAGE_ROWS_MAX", 1):
+        page = await ask("GET", "/api/list_snapshot?component=")
     return _Things(
         started_push=started,
         upload_token=token,
@@ -197,6 +203,8 @@ async def _things_of(site: FuzzSite, admin: str) -> _Things:
         export_id=(latest["value"] or {"_id": "none"})["_id"],
         document_id=orjson.loads(note.value or b'""') or "none",
         storage_uuid=shown["value"]["url"].rpartition("/")[2],
+        ts=page["snapshot"],
+        snapshot_cursor=page["cursor"] or "none",
     )
 
 
@@ -249,6 +257,9 @@ async def known_of(site: FuzzSite) -> Known:
         "/api/perform_import": {"importId": things.import_id},
         "/api/cancel_import": {"importId": things.import_id},
         "/api/export/set_expiration/*": {"expirationTsNs": 5},
+        "/api/list_snapshot": {"snapshot": things.ts, "tableName": "notes", "component": ""},
+        "/api/document_deltas": {"cursor": things.ts, "format": "json", "selection": None},
+        "/api/json_schemas": {"deltaSchema": True, "byComponent": True, "format": "export_json"},
     }
     parameters = {
         "/api/query": {"path": "shop:count", "args": '{"name":"a"}', "format": "json"},
@@ -258,6 +269,9 @@ async def known_of(site: FuzzSite) -> Known:
         "/api/import/upload_part": {"uploadToken": things.upload_token, "partNumber": "1"},
         "/api/export/request/zip": {"includeStorage": "true", "component": ""},
         "/api/shapes2": {"component": ""},
+        "/api/list_snapshot": {"cursor": things.snapshot_cursor, "component": ""},
+        "/api/document_deltas": {"cursor": str(things.ts), "tableName": "notes", "format": "convex_json"},
+        "/api/json_schemas": {"deltaSchema": "true", "byComponent": "false"},
         "/api/app_metrics/table_rate": {"window": _WINDOW, "name": "notes", "metric": "rowsRead"},
         "/api/check_admin_key": {"adminKey": "x"},
     }

@@ -1,0 +1,145 @@
+"""A deployment in this process behind its gateway, as connectors ask it (spec 02 20)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cluster.local_runtime import LocalRuntime
+from cluster.stores import open_log_store
+from functions.transaction import Transaction
+from gateway.app import build_app
+from gateway.backend import GatewaySettings
+from gateway.core import GatewayCore
+from log import values
+from log.limits import UNDO_SECONDS
+from log.secrets import issue_admin_key
+
+from .javascript import engine
+from .recorded import RecordedServer
+
+Shown = dict[str, Any]
+Name = tuple[str, str, str]
+"""A document by its component, its table and its id."""
+
+
+class StreamSite(RecordedServer):
+    """Enter it; then `ask` as a connector does, and `write` as anybody else."""
+
+    def __init__(self, folder: Path, log_url: str = "") -> None:
+        super().__init__(folder)
+        self._log_url = log_url
+        self.defects: list[BaseException] = []
+
+    async def __aenter__(self) -> StreamSite:
+        store = open_log_store(self._log_url, self.folder / "log") if self._log_url else None
+        self._runtime = LocalRuntime(self.folder, engine(), self.settings, store=store)
+        await self._runtime.start()
+        known = self.credentials
+        settings = GatewaySettings(known.instance_name, known.instance_secret)
+        app: Any = build_app(GatewayCore(self._runtime.backend, settings, self.defects.append))
+        transport = httpx.ASGITransport(app=app)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://gateway/api/")
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.client.aclose()
+        await super().__aexit__(*failure)
+        assert self.defects == []
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    async def write(self, work: Callable[[Transaction], None]) -> int:
+        """Commit what `work` does; returns the ts."""
+
+        def run(transaction: Transaction, _context: object) -> bytes:
+            work(transaction)
+            return b""
+
+        _, ts = await self._runtime.executor._system.transact("test:write", os.urandom(16), run)
+        return ts
+
+    async def insert(self, table: str, *documents: dict[str, Any], component: str = "") -> list[str]:
+        ids: list[str] = []
+
+        def work(transaction: Transaction) -> None:
+            transaction.enter_component(component)
+            ids[:] = [transaction.insert(table, document) for document in documents]
+
+        await self.write(work)
+        return ids
+
+    async def everything(self) -> dict[Name, bytes]:
+        """Every document of every user table now, by the plainest of all ways: its canonical text."""
+        found: dict[Name, bytes] = {}
+
+        def work(transaction: Transaction) -> None:
+            for catalog in transaction.catalog.everywhere():
+                for table in catalog.user_tables():
+                    for document in transaction.all_documents(table):
+                        name = catalog.component.path, table.name, document["_id"]
+                        found[name] = values.dumps(document)
+
+        await self.write(work)
+        return found
+
+    def forget_past(self) -> None:
+        """As if nothing older than now could be read from the view any more."""
+        shard = self.core_actor._shard
+        while shard.prune(time.time_ns() + 2 * UNDO_SECONDS * 10**9):
+            pass
+
+    # --- asking -------------------------------------------------------------------------------------
+
+    def key(self, *, read_only: bool = True) -> str:
+        known = self.credentials
+        return issue_admin_key(known.instance_secret, known.instance_name, 1, read_only=read_only)
+
+    async def request(self, operation: str, **arguments: Any) -> httpx.Response:
+        """By GET, with a key that may only read."""
+        texts = {name: _text(value) for name, value in arguments.items() if value is not None}
+        headers = {"Authorization": f"Convex {self.key()}", "Convex-Client": "airbyte-export-0.2.0"}
+        return await self.client.get(operation, params=texts, headers=headers)
+
+    async def ask(self, operation: str, **arguments: Any) -> Any:
+        answer = await self.request(operation, **arguments)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def refusal(self, operation: str, **arguments: Any) -> tuple[int, str]:
+        answer = await self.request(operation, **arguments)
+        return answer.status_code, answer.json().get("code")
+
+    async def post(self, operation: str, body: Any) -> httpx.Response:
+        headers = {"Authorization": f"Convex {self.key()}"}
+        return await self.client.post(operation, json=body, headers=headers)
+
+
+def _text(argument: Any) -> str:
+    return str(argument).lower() if isinstance(argument, bool) else str(argument)
+
+
+def run_site(folder: Path, scenario: Callable[[StreamSite], Awaitable[None]], log_url: str = "") -> None:
+    """A scenario, from the start of the deployment to its clean stop."""
+
+    async def whole() -> None:
+        async with StreamSite(folder, log_url) as site:
+            await scenario(site)
+
+    asyncio.run(whole())
+
+
+def name_of(shown: Shown) -> Name:
+    return shown["_component"], shown["_table"], shown["_id"]
+
+
+def document_of(shown: Shown) -> bytes:
+    """The canonical text of the document that a page shows in the encoded format."""
+    marks = ("_component", "_table", "_ts", "_deleted")
+    return values.dumps(values.decode({name: value for name, value in shown.items() if name not in marks}))
