@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from functions.search.kept_indexes import KeptIndexes
-from functions.snapshot import Row, SnapshotReader
+from functions.snapshot import Row, SnapshotReader, TableSize, size_of
 from log.record import CommitBody
 
 
@@ -58,6 +58,13 @@ class AheadSnapshot:
         rows.extend(row for row in changed.values() if row is not None)
         rows.sort(key=lambda row: row.key, reverse=descending)
         return rows[:limit]
+
+    def table_size(self, by_id: bytes) -> TableSize:
+        size = self._base.table_size(by_id)
+        for key, row in self._rows.get(by_id, {}).items():
+            before = self._base.get(by_id, key)
+            size = size.replaced(size_of(before), size_of(row))
+        return size
 
     @property
     def published(self) -> SnapshotReader:

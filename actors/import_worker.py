@@ -138,13 +138,11 @@ class ImportJob:
 
     async def _count_tables(self, catalog: Catalog) -> dict[str, ExistingTable]:
         """The tables of a component as they are now."""
-        counted = {}
-        for table in catalog.user_tables():
-            documents = 0
-            async for rows in self._pieces(table):
-                documents += len(rows)
-            counted[table.name] = ExistingTable(table.name, table.number, documents)
-        return counted
+        transaction = (await self._transactions.begin()).transaction
+        return {
+            table.name: ExistingTable(table.name, table.number, transaction.table_size(table).documents)
+            for table in catalog.user_tables()
+        }
 
     async def _count_files(self) -> Counter[str]:
         """By component path."""

@@ -34,12 +34,13 @@ from actors.view_environment import (
 from actors.view_layout import INDEX_ID_BYTES, pack_row, stored_key, unpack_undo_key
 from actors.view_pieces import Pieces
 from actors.view_reader import ViewReader
+from actors.view_sizes import forget_size
 from functions.snapshot import Row
 from log.invariant import invariant
 from log.limits import VIEW_KEY_BYTES_MAX
 from log.record import DocumentWrite
 
-VIEW_FORMAT = 3
+VIEW_FORMAT = 4
 _CLEAN_STOP = "clean"
 _PRUNE_ENTRIES_MAX = 2_000
 _REMOVE_ENTRIES_MAX = 1_000
@@ -164,6 +165,7 @@ class IndexView:
             cursor.set_range(index_id)
             while removed < _REMOVE_ENTRIES_MAX:
                 if not cursor.key().startswith(index_id):  # no key behind the last entry
+                    forget_size(transaction, self._opened, index_id)
                     return True
                 removed += 1 + pieces.drop_of_row(cursor.value())
                 cursor.delete()

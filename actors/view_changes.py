@@ -8,8 +8,9 @@ a log fast; a single commit is not slower for it.
 from __future__ import annotations
 
 from actors.view_environment import OpenedView, ViewTransaction
-from actors.view_layout import pack_row, pack_undo, stored_key, undo_start
+from actors.view_layout import pack_row, pack_undo, size_in_row, stored_key, undo_start
 from actors.view_pieces import Pieces
+from actors.view_sizes import Sizes
 from log.invariant import InvariantViolation
 from log.record import DocumentWrite
 
@@ -21,9 +22,11 @@ class ViewChanges:
         self._transaction, self._opened, self._with_undo = transaction, opened, with_undo
         self._rows: dict[bytes, bytes | None] = {}  # physical key -> row, None = no entry
         self._undo: dict[bytes, bytes] = {}
+        self._sizes = Sizes(transaction, opened)
 
     def add(self, ts: int, write: DocumentWrite) -> None:
         """The next write, in the order of the log."""
+        self._count(write)
         for index_id, old_key, new_key in write.keys:
             if old_key is not None and old_key != new_key:
                 self._set(ts, index_id, old_key, None)
@@ -45,6 +48,13 @@ class ViewChanges:
                 transaction.delete(key, db=current)
         for key in sorted(self._undo):
             transaction.put(key, pieces.fitted_undo(self._undo[key]), db=undo)
+        self._sizes.write()
+
+    def _count(self, write: DocumentWrite) -> None:
+        """BEFORE the write is in its place: what stands there says how much goes."""
+        by_id, old_key, new_key = write.keys[0]
+        old = self._present(by_id + stored_key(old_key)) if old_key is not None else None
+        self._sizes.replace(by_id, size_in_row(old), write.size_bytes if new_key is not None else None)
 
     def _set(self, ts: int, index_id: bytes, key: bytes, row: bytes | None) -> None:
         stored = stored_key(key)

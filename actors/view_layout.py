@@ -67,6 +67,11 @@ def unpack_row(stored: bytes, value: bytes, read_pieces: PieceReader) -> Row:
     return Row(content[:key_bytes] or stored, revision_ts, size_bytes, content[key_bytes:])
 
 
+def size_in_row(row: bytes | None) -> int | None:
+    """The size of a packed row's document; None without a row."""
+    return _ROW.unpack_from(row)[1] if row is not None else None
+
+
 def content_of(row: bytes) -> bytes:
     """Of a packed row that holds it."""
     invariant(reference_of(row) is None, "what is in pieces is put there once")

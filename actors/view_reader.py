@@ -30,6 +30,7 @@ from actors.view_layout import (
     KEY_PREFIX_BYTES,
     PieceReader,
     is_grouped,
+    size_in_row,
     stored_key,
     undo_start,
     unpack_row,
@@ -37,8 +38,9 @@ from actors.view_layout import (
     unpack_undo_key,
 )
 from actors.view_pieces import Pieces
+from actors.view_sizes import read_size
 from functions.search.kept_indexes import KeptIndexes
-from functions.snapshot import Row
+from functions.snapshot import Row, TableSize, size_of
 from log.errors import out_of_retention, view_behind
 from log.keys import PREFIX_END
 
@@ -122,6 +124,18 @@ class ViewSnapshot:
                 if len(rows) == limit:
                     break
         return rows
+
+    def table_size(self, by_id: bytes) -> TableSize:
+        with self._begin() as transaction:
+            state = self._check(transaction)
+            size = read_size(transaction, self._opened, by_id)
+            if state.applied_ts == self.ts:
+                return size
+            replaced = self._replaced(transaction, by_id, self.ts, state.applied_ts)
+            for key, before in replaced.items():
+                now = transaction.get(by_id + stored_key(key), db=self._opened.current)
+                size = size.replaced(size_in_row(now), size_of(before))
+        return size
 
     @property
     def published(self) -> ViewSnapshot:

@@ -111,19 +111,6 @@ class Scan:
         transaction.budget.read_document(table.tablet_id, row.size_bytes, is_system=table.is_system)
         return row
 
-    def count(self) -> int:
-        """How many rows are left. All of the interval is read, and no document charged (spec 03 2.2)."""
-        self._transaction.record_read(self._index, self._low, self._high)
-        count = 0
-        while (row := self._next_row()) is not None:
-            count += 1
-            if self._descending:
-                self._high = row.key
-            else:
-                self._low = row.key + b"\x00"
-        self._is_done = True
-        return count
-
     def _next_row(self) -> Row | None:
         """The next visible row; keys the transaction deleted are passed over."""
         overlay = self._transaction.overlay_of(self._index)

@@ -27,6 +27,19 @@ class Row:
     document: bytes  # canonical bytes
 
 
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """How much a table holds."""
+
+    documents: int = 0
+    bytes: int = 0
+
+    def replaced(self, before_bytes: int | None, after_bytes: int | None) -> TableSize:
+        """With a document of so many bytes in the place of one of so many; None: there is none."""
+        came, went = after_bytes is not None, before_bytes is not None
+        return TableSize(self.documents + came - went, self.bytes + (after_bytes or 0) - (before_bytes or 0))
+
+
 class SnapshotReader(Protocol):
     """The database at `ts`."""
 
@@ -47,6 +60,10 @@ class SnapshotReader(Protocol):
         Fewer than `limit` rows mean that the interval is exhausted.
         """
 
+    def table_size(self, by_id: bytes) -> TableSize:
+        """Of the table whose index by id this is. It is kept count of: no row is read for it, but those that
+        changed since `ts`."""
+
     @property
     def published(self) -> SnapshotReader:
         """The part of it that is published: itself, unless commits on their way are on top of it."""
@@ -60,3 +77,8 @@ class SnapshotReader(Protocol):
     @property
     def kept(self) -> KeptIndexes:
         """What whoever reads this view keeps from one snapshot to the next."""
+
+
+def size_of(row: Row | None) -> int | None:
+    """The bytes of a row's document, if there is one."""
+    return row.size_bytes if row is not None else None

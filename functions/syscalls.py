@@ -179,8 +179,7 @@ def _count(context: CallContext, args: dict[str, Any]) -> bytes:
     table = context.transaction.catalog.tables.get(arguments.text(args, "table", "db.count"))
     if table is None or table.is_system:
         return b"0"
-    scan = context.transaction.scan(table.by_id, table, b"", None, descending=False)
-    return str(float(scan.count())).encode()
+    return str(float(context.transaction.table_size(table).documents)).encode()
 
 
 def _normalize_id(context: CallContext, args: dict[str, Any]) -> bytes:

@@ -30,9 +30,9 @@ from functions.errors import (
     system_field_supplied,
 )
 from functions.scan import Overlay, Scan
-from functions.snapshot import Row, SnapshotReader
+from functions.snapshot import Row, SnapshotReader, TableSize
 from functions.system.tables import index_row_id, table_row_id
-from functions.written import Written, document_write, keys_of, row_of
+from functions.written import Written, document_write, keys_of, original_of, row_of
 from log import limits, values
 from log.commit_ts import holds_placeholder, leave_blanks
 from log.errors import schema_enforcement, too_many_tables
@@ -158,6 +158,15 @@ class Transaction:
         while (row := scan.next()) is not None:
             documents.append(values.loads_canonical(row.document))
         return documents  # type: ignore[return-value]
+
+    def table_size(self, table: Table) -> TableSize:
+        """How much the table holds, as this transaction left it. That is to have read all of it."""
+        self.record_read(table.by_id, b"", None)
+        size = self.snapshot.table_size(table.by_id.index_id)
+        for written in self._written.values():
+            if written.table.tablet_id == table.tablet_id:
+                size = written.counted(size)
+        return size
 
     def record_read(self, index: Index, start: bytes, end: bytes | None) -> None:
         """Add a consumed interval, within the limit on distinct ones (spec 03 6.2)."""
@@ -309,19 +318,12 @@ class Transaction:
         if before is not None:
             original, original_keys = before.original, before.original_keys
         else:
-            original, original_keys = self._original(table, document_id)
+            original, original_keys = original_of(self.snapshot, table, document_id)
         self.budget.write_document(document_id, size_bytes, is_system=table.is_system)
         written = Written(table, original, original_keys, document, encoded, size_bytes, keys)
         self._history.append((document_id, before))
         self._move(document_id, before, written)
         return written
-
-    def _original(self, table: Table, document_id: str) -> tuple[Row | None, tuple[bytes, ...]]:
-        row = self.snapshot.get(table.by_id.index_id, encode_item(document_id))
-        if row is None:
-            return None, ()
-        document = values.loads_canonical(row.document)
-        return row, keys_of(table, document, document_id)  # type: ignore[arg-type]
 
     def _move(self, document_id: str, before: Written | None, after: Written | None) -> None:
         """Make the overlays and `_written` show `after` instead of `before` (None = as the snapshot)."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from functions.catalog import Table
 from functions.search.words import words_touched
-from functions.snapshot import Row
+from functions.snapshot import Row, SnapshotReader, TableSize, size_of
 from log import values
-from log.keys import index_key
+from log.keys import encode_item, index_key
 from log.record import DocumentWrite, KeysTouched, KeyWrite
 
 
@@ -24,6 +24,21 @@ class Written:
     encoded: bytes | None
     size_bytes: int
     keys: tuple[bytes, ...]  # () when deleted
+
+    def counted(self, size: TableSize) -> TableSize:
+        """The size of its table, with this in the place of the original."""
+        return size.replaced(size_of(self.original), self.size_bytes if self.document is not None else None)
+
+
+def original_of(
+    snapshot: SnapshotReader, table: Table, document_id: str
+) -> tuple[Row | None, tuple[bytes, ...]]:
+    """What the snapshot holds under the id, and its keys."""
+    row = snapshot.get(table.by_id.index_id, encode_item(document_id))
+    if row is None:
+        return None, ()
+    document = values.loads_canonical(row.document)
+    return row, keys_of(table, document, document_id)  # type: ignore[arg-type]
 
 
 def keys_of(table: Table, document: dict[str, Any], document_id: str) -> tuple[bytes, ...]:

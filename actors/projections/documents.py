@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
 from functions.search.kept_indexes import KeptIndexes
-from functions.snapshot import Row
+from functions.snapshot import Row, TableSize
 from log.record import DocumentWrite
 
 
@@ -93,6 +93,10 @@ class MemorySnapshot:
                 if len(rows) == limit:
                     break
         return rows
+
+    def table_size(self, by_id: bytes) -> TableSize:
+        rows = self.scan(by_id, b"", None, descending=False, limit=-1)
+        return TableSize(len(rows), sum(row.size_bytes for row in rows))
 
     @property
     def published(self) -> MemorySnapshot:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from functions.catalog import BACKFILLING, Index, Table, bootstrap_catalog, index_fields
 from functions.search.kept_indexes import KeptIndexes
-from functions.snapshot import Row
+from functions.snapshot import Row, TableSize
 from functions.system.tables import index_row_id, table_row_id
 from functions.transaction import Transaction
 from log.record import CallTrace, CommitBody
@@ -28,6 +28,9 @@ class EmptySnapshot:
         self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
     ) -> list[Row]:
         return []
+
+    def table_size(self, by_id: bytes) -> TableSize:
+        return TableSize()
 
     @property
     def published(self) -> EmptySnapshot:

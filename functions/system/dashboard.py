@@ -18,7 +18,6 @@ from functions.query import plan_query
 from functions.scheduled_jobs import ARGUMENTS, BY_NEXT_TS, JOBS, read_arguments
 from functions.system.document_filters import parse_filters
 from functions.system.files import FILES, find_file, url_of, user_view
-from functions.system.forecast import measure
 from functions.system.operation import Args, SystemContext, argument
 from functions.system.queries import page_of
 from functions.transaction import Transaction
@@ -163,7 +162,7 @@ def job_arguments(transaction: Transaction, args: Args, _context: SystemContext)
 
 
 def file_count(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
-    return float(measure(transaction, transaction.catalog.tables[FILES]).documents)
+    return float(transaction.table_size(transaction.catalog.tables[FILES]).documents)
 
 
 def file_page(transaction: Transaction, args: Args, context: SystemContext) -> Any:

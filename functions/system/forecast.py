@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from functions.catalog import BACKFILLING, Catalog, Table
+from functions.catalog import BACKFILLING, Catalog
 from functions.components import APP_PATH
 from functions.schema import Schema, TableDefinition
+from functions.snapshot import TableSize
 from functions.system import errors
 from functions.system.analysis import Analysis, Evaluator
 from functions.system.component_definitions import evaluate_definitions
@@ -24,7 +25,6 @@ from functions.system.schema_changes import IndexPlan, IndexSpec, plan_indexes, 
 from functions.system.schema_evaluation import evaluate_schema_file
 from functions.transaction import Transaction
 from functions.validators import AnyValue, is_subset
-from log import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,45 +85,18 @@ def _evaluation(transaction: Transaction, pushed: PushedSchema) -> dict[str, Any
     }
 
 
-@dataclass(frozen=True, slots=True)
-class TableSize:
-    """How much of a table would be read."""
-
-    documents: int
-    bytes: int
-
-
-NOTHING = TableSize(0, 0)
-
-
-def measure(transaction: Transaction, table: Table | None) -> TableSize:
-    """Count a table by reading it whole; any later write to it invalidates the answer."""
-    if table is None:
-        return NOTHING
-    index_id, start, documents, size_bytes = table.by_id.index_id, b"", 0, 0
-    transaction.record_read(table.by_id, b"", None)
-    count = limits.SYSTEM_COUNT_ROWS_PER_STEP
-    while True:
-        rows = transaction.snapshot.scan(index_id, start, None, descending=False, limit=count)
-        documents += len(rows)
-        size_bytes += sum(row.size_bytes for row in rows)
-        if len(rows) < count:
-            return TableSize(documents, size_bytes)
-        start = rows[-1].key + b"\x00"
+NOTHING = TableSize()
 
 
 class _Sizes:
-    """Sizes of tables, each measured at most once."""
+    """Of the tables of a catalog, there or not."""
 
     def __init__(self, transaction: Transaction, catalog: Catalog) -> None:
         self._transaction, self._catalog = transaction, catalog
-        self._sizes: dict[str, TableSize] = {}
 
     def of(self, table_name: str) -> TableSize:
-        if table_name not in self._sizes:
-            table = self._catalog.tables.get(table_name)
-            self._sizes[table_name] = measure(self._transaction, table)
-        return self._sizes[table_name]
+        table = self._catalog.tables.get(table_name)
+        return self._transaction.table_size(table) if table is not None else NOTHING
 
 
 def _table_forecast(

@@ -19,7 +19,6 @@ from functions.pages import PageRequest, read_page
 from functions.query import plan_query
 from functions.scheduled_jobs import JOBS
 from functions.system.files import FILES
-from functions.system.forecast import measure
 from functions.system.operation import Args, SystemContext, argument, enter_component_of_id
 from functions.system.schema_changes import user_indexes
 from functions.transaction import Transaction
@@ -68,12 +67,13 @@ def page_of(
 
 
 def table_size(transaction: Transaction, args: Args, _context: SystemContext) -> Any:
-    return float(measure(transaction, _user_table(transaction.catalog, args)).documents)
+    table = _user_table(transaction.catalog, args)
+    return float(transaction.table_size(table).documents if table is not None else 0)
 
 
 def size_of_all_tables(transaction: Transaction, _args: Args, _context: SystemContext) -> Any:
     tables = transaction.catalog.user_tables()
-    return float(sum(measure(transaction, table).documents for table in tables))
+    return float(sum(transaction.table_size(table).documents for table in tables))
 
 
 def table_shapes(

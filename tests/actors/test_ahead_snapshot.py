@@ -79,6 +79,8 @@ def ahead_and_twin(
 
 def check_reads(ahead: AheadSnapshot, twin: MemorySnapshot, rng: random.Random, seed: int) -> None:
     assert (ahead.ts, ahead.catalog_ts) == (twin.ts, twin.catalog_ts), f"seed {seed}"
+    for by_id in (INDEXES[0], INDEX_NOBODY_WRITES):
+        assert ahead.table_size(by_id) == twin.table_size(by_id), f"seed {seed}"
     for index_id in (*INDEXES, INDEX_NOBODY_WRITES):
         for key in KEYS:
             assert ahead.get(index_id, key) == twin.get(index_id, key), f"seed {seed}, key {key!r}"

@@ -11,6 +11,7 @@ from actors import view_layout
 from actors.index_view import VIEW_FORMAT, IndexView
 from actors.projections.documents import MemoryView
 from actors.view_reader import ViewReader
+from functions.snapshot import TableSize
 from log import limits
 from log.errors import BackendError, ErrorKind
 from log.invariant import InvariantViolation
@@ -19,6 +20,7 @@ from log.record import DocumentWrite
 CATALOG_TABLET = b"catalog---------"
 CATALOG = frozenset({CATALOG_TABLET})
 INDEXES = (b"index-one-------", b"index-two-------")
+BY_ID = INDEXES[0]  # the first of each write
 # Long keys that share a prefix beyond what a stored key keeps, around every boundary of the layout.
 LONG_KEYS_BYTES = (
     limits.VIEW_VALUE_BYTES_MAX - 30,
@@ -125,6 +127,7 @@ def test_a_view_folded_without_undo_answers_from_there_on_and_nothing_before(
             ours, theirs = reader.snapshot(ts), world.twin.snapshot(ts)
             found = ours.scan(index_id, b"", None, descending=False, limit=100)
             assert found == theirs.scan(index_id, b"", None, descending=False, limit=100), (seed, ts)
+        assert ours.table_size(BY_ID) == theirs.table_size(BY_ID), (seed, ts)
     with pytest.raises(BackendError):
         reader.snapshot(base_ts - 1).get(INDEXES[0], KEYS[0])
 
@@ -148,6 +151,7 @@ def test_every_read_at_every_timestamp_equals_the_twin(tmp_path: Path, seed: int
             key = world.rng.choice(KEYS)
             assert ours.get(index_id, key) == theirs.get(index_id, key), (*facts, key)
             assert ours.catalog_ts == theirs.catalog_ts, facts
+            assert ours.table_size(BY_ID) == theirs.table_size(BY_ID), facts
     reader.close()
     world.view.close(clean=False)
 
@@ -166,12 +170,33 @@ def test_pruning_changes_no_answer_inside_the_window(tmp_path: Path, seed: int) 
             ours = reader.snapshot(ts).scan(index_id, b"", None, descending=False, limit=100)
             theirs = world.twin.snapshot(ts).scan(index_id, b"", None, descending=False, limit=100)
             assert ours == theirs, (seed, ts)
+        assert reader.snapshot(ts).table_size(BY_ID) == world.twin.snapshot(ts).table_size(BY_ID), (seed, ts)
         assert reader.snapshot(ts).catalog_ts == world.twin.catalog_ts_at(ts), (seed, ts)
     for too_old in (min_ts - 1, 0):
         with pytest.raises(BackendError) as refused:
             reader.snapshot(too_old).scan(INDEXES[0], b"", None, descending=False, limit=1)
         assert refused.value.kind is ErrorKind.OUT_OF_RETENTION
     assert world.view.statistics()["undo_entries"] > 0
+    reader.close()
+    world.view.close(clean=False)
+
+
+def test_the_size_of_a_table_goes_with_its_index_and_is_as_old_as_its_snapshot(tmp_path: Path) -> None:
+    world = World(tmp_path / "view", 3)
+    for _ in range(20):
+        world.commit()
+    reader = ViewReader(tmp_path / "view")
+    while world.view.prune(100):
+        pass
+    assert reader.snapshot(200).table_size(BY_ID).documents > 0
+    for ts, kind in ((99, ErrorKind.OUT_OF_RETENTION), (201, ErrorKind.OVERLOADED)):
+        with pytest.raises(BackendError) as refused:
+            reader.snapshot(ts).table_size(BY_ID)
+        assert refused.value.kind is kind
+    while not world.view.remove_index(BY_ID):
+        pass
+    world.view.prune(200)
+    assert reader.snapshot(200).table_size(BY_ID) == TableSize()
     reader.close()
     world.view.close(clean=False)
 

@@ -9,6 +9,7 @@ import pytest
 
 from functions.budget import Ceilings
 from functions.catalog import Index, Table
+from functions.snapshot import TableSize
 from functions.system.tables import table_row_id
 from functions.transaction import Transaction
 from log import values
@@ -113,6 +114,8 @@ def compare(rng: random.Random, transaction: Transaction, model: dict, seed: int
     expected = [document for key, document in keyed if key.startswith(prefix)]
     found = rows_of(transaction, table, index, bounds, descending=descending)
     assert found == expected, (seed, index.name, descending)
+    sizes = [values.size_of(document) for document in model.values()]
+    assert transaction.table_size(table) == TableSize(len(sizes), sum(sizes)), seed
 
 
 def test_a_scan_records_only_what_was_consumed() -> None:
