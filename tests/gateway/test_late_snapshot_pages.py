@@ -180,6 +180,37 @@ def test_where_an_import_has_put_a_table_in_place_since_a_late_page_is_refused(t
     run_site(tmp_path, scenario)
 
 
+def test_appended_rows_come_with_deltas_and_replaced_ones_refuse_late_pages_and_deltas_alike(
+    tmp_path: Path,
+) -> None:
+    """Imports as operators do them."""
+
+    async def scenario(site: StreamSite) -> None:
+        await site.insert("notes", {"n": 1.0})
+        await site.insert("others", {"n": 1.0})
+        snapshot = (await site.ask("list_snapshot"))["snapshot"]
+        await site.import_lines("append", "notes", b'{"n":2}')
+        await site.import_lines("append", "new", b'{"n":2}')
+        await make_late(site)
+        page = await site.ask("list_snapshot", snapshot=snapshot)
+        told = {name_of(shown): document_of(shown) for shown in page["values"]}
+        assert len(told) == 2
+        commits = as_commits((await deltas_after(site, snapshot))[1])
+        assert applied(told, commits) == await site.everything()
+        for table in ("notes", "newer"):
+            await site.import_lines("replace", table, b'{"n":3}')
+            await make_late(site)
+            for asked in ({}, {"tableName": table}):
+                refused = (400, "TableWasImported")
+                assert await site.refusal("list_snapshot", snapshot=snapshot, **asked) == refused
+                assert await site.refusal("document_deltas", cursor=snapshot, **asked) == refused
+            of_others = await site.ask("list_snapshot", snapshot=snapshot, **NOT_IMPORTED)
+            assert len(of_others["values"]) == 1
+            snapshot = (await site.ask("list_snapshot"))["snapshot"]
+
+    run_site(tmp_path, scenario)
+
+
 def test_a_page_that_began_before_an_import_and_goes_on_late_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
