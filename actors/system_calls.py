@@ -34,10 +34,17 @@ from functions.syscalls import Observed
 from functions.system.errors import while_pushing
 from functions.system.operation import Operation, SystemContext, enter_asked_component
 from functions.system.registry import OPERATIONS, SYSTEM_FUNCTIONS
-from functions.system.transfer_errors import snapshot_too_old, timestamp_not_reached
+from functions.system.transfer_errors import timestamp_not_reached
 from functions.transaction import Transaction
 from log import limits, values
-from log.errors import BackendError, ErrorKind, bad_request, not_supported_yet, operation_not_permitted
+from log.errors import (
+    BackendError,
+    ErrorKind,
+    bad_request,
+    not_supported_yet,
+    operation_not_permitted,
+    out_of_retention,
+)
 from log.record import CallTrace
 
 _MALFORMED = (TypeError, ValueError, AttributeError, LookupError, OverflowError, RecursionError)
@@ -140,21 +147,25 @@ class SystemCalls:
         return answer
 
     async def _operate_at(self, name: str, operation: Operation, tree: Any) -> bytes:
-        """One that only reads, at a moment of its caller's choice."""
+        """One that only reads: at a moment of its caller's choice, or at the newest when that is no longer
+        kept. The newest may be lost as well, where nothing was committed for long and then something is
+        between beginning and reading: it begins again."""
         newest = (await self._begin_reading(None)).transaction
         assert operation.reads_at is not None
         with _refusing_malformed(name):
             ts = operation.reads_at(tree, self._context())
         if ts is not None and ts > newest.begin_ts:
             raise timestamp_not_reached(ts)
-        try:
-            transaction = newest if ts is None else (await self._begin_reading(ts)).transaction
-            with _refusing_malformed(name):
-                return orjson.dumps(operation.run(transaction, tree, None, self._context()))
-        except BackendError as refusal:
-            if refusal.kind is ErrorKind.OUT_OF_RETENTION:
-                raise snapshot_too_old() from refusal
-            raise
+        for _ in range(limits.SYSTEM_ATTEMPTS_MAX):
+            try:
+                transaction = (await self._begin_reading(ts)).transaction
+                with _refusing_malformed(name):
+                    return orjson.dumps(operation.run(transaction, tree, None, self._context()))
+            except BackendError as refusal:
+                if refusal.kind is not ErrorKind.OUT_OF_RETENTION:
+                    raise
+                ts = None
+        raise out_of_retention()
 
     async def _install(self, packages: tuple[NodePackage, ...]) -> None:
         """Beside everything else that runs: it takes as long as npm does."""

@@ -383,10 +383,16 @@ IMPORTS_LISTED_MAX = 20
 # Streaming export (spec 02 20: pages; their sizes are ours).
 STREAM_PAGE_ROWS_MAX = 1_024
 STREAM_PAGE_BYTES_MAX = 4 * MIB
+STREAM_ROWS_READ_MAX = 8_192
+STREAM_BYTES_READ_MAX = 16 * MIB
 DELTA_RECORDS_READ_MAX = 10_000
 DELTA_BYTES_READ_MAX = 16 * MIB
 DELTA_CURSORS_HELD_MAX = 256
 COLUMN_SAMPLE_ROWS = 64
+invariant(
+    STREAM_PAGE_ROWS_MAX <= STREAM_ROWS_READ_MAX and STREAM_PAGE_BYTES_MAX <= STREAM_BYTES_READ_MAX,
+    "a page of which nothing was left out is full by what it shows",
+)
 invariant(
     STREAM_PAGE_BYTES_MAX + 8 * TRANSACTION_BYTES_WRITTEN_MAX < FRAME_BYTES_MAX,
     "a page that ends with the largest commit fits a frame: JSON takes at most 6 bytes for one of a value",

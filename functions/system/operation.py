@@ -112,7 +112,8 @@ class Operation:
     whatever was relied on. `run` decides everything that is written; a raised BackendError writes nothing.
     Before all, `packages` of the body are installed.
 
-    With `reads_at` it only reads: at the ts that this names, or at the newest (None).
+    With `reads_at` it only reads: at the ts that this names, or at the newest (None). When that ts is no
+    longer kept, `run` is given the newest instead, and knows what to leave out.
     """
 
     run: Callable[[Transaction, dict[str, Any], Any, SystemContext], Any]

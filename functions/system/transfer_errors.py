@@ -32,8 +32,8 @@ def bad_snapshot_id(found: str) -> BackendError:
 def snapshot_too_old() -> BackendError:
     return bad_request(
         "SnapshotTooOld",
-        "The snapshot is no longer kept. Begin a new one: call list_snapshot without `snapshot` and "
-        "`cursor`.",
+        "What was committed after `cursor` is no longer kept. Begin a new snapshot: call list_snapshot "
+        "without `snapshot` and `cursor`.",
     )
 
 

@@ -143,28 +143,6 @@ def _id(transaction: Transaction, number: int) -> str:
     return encode_id(number, transaction.new_internal_id())
 
 
-def test_a_snapshot_that_is_no_longer_kept_is_refused_even_where_it_has_no_documents(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scenario(site: StreamSite) -> None:
-        await site.insert("notes", {"n": 1}, {"n": 2})
-        monkeypatch.setattr(limits, "STREAM_PAGE_ROWS_MAX", 1)
-        page = await site.ask("list_snapshot")
-        again = {"snapshot": page["snapshot"], "cursor": page["cursor"]}
-        await site.insert("notes", {"n": 3})
-        await site.ask("list_snapshot", **again)
-        site.forget_past()
-        await site.insert("notes", {"n": 4})
-        site.forget_past()
-        assert await site.refusal("list_snapshot", **again) == (400, "SnapshotTooOld")
-        old = {"snapshot": page["snapshot"], "tableName": "nowhere"}
-        assert await site.refusal("list_snapshot", **old) == (400, "SnapshotTooOld")
-        assert await site.refusal("list_snapshot", snapshot=1) == (400, "SnapshotTooOld")
-        assert len((await snapshot_of(site))[1]) == 4
-
-    run_site(tmp_path, scenario)
-
-
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(site: StreamSite) -> None:
         await site.insert("notes", {"n": 1}, {"n": 2})

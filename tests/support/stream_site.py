@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gateway.app import build_app
 from gateway.backend import GatewaySettings
 from gateway.core import GatewayCore
 from log import values
+from log.blob_store import LocalBlobStore
 from log.limits import UNDO_SECONDS
 from log.secrets import issue_admin_key
 
@@ -35,6 +37,8 @@ class StreamSite(RecordedServer):
     def __init__(self, folder: Path, log_url: str = "") -> None:
         super().__init__(folder)
         self._log_url = log_url
+        self._blobs = LocalBlobStore(folder / "files")
+        self.settings = replace(self.settings, blobs=self._blobs)
         self.defects: list[BaseException] = []
 
     async def __aenter__(self) -> StreamSite:
@@ -43,7 +47,7 @@ class StreamSite(RecordedServer):
         await self._runtime.start()
         known = self.credentials
         settings = GatewaySettings(known.instance_name, known.instance_secret)
-        app: Any = build_app(GatewayCore(self._runtime.backend, settings, self.defects.append))
+        app: Any = build_app(GatewayCore(self._runtime.backend, settings, self.defects.append), self._blobs)
         transport = httpx.ASGITransport(app=app)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://gateway/api/")
         return self
@@ -74,6 +78,29 @@ class StreamSite(RecordedServer):
 
         await self.write(work)
         return ids
+
+    async def import_lines(self, mode: str, table: str, lines: bytes) -> None:
+        """Import JSON lines as the CLI does, to the end."""
+        token = (await self._administer("import/start_upload"))["uploadToken"]
+        part = await self._administer(f"import/upload_part?uploadToken={token}&partNumber=1", content=lines)
+        wanted = {"tableName": table, "mode": mode, "format": "jsonLines"}
+        finish = {"import": wanted, "uploadToken": token, "partTokens": [part]}
+        import_id = (await self._administer("import/finish_upload", json=finish))["importId"]
+        query = {"path": "_system/cli/queryImport", "args": {"importId": import_id}}
+        state = ""
+        async with asyncio.timeout(60):
+            while state != "completed":
+                assert state != "failed"
+                await asyncio.sleep(0.005)  # a cached answer suspends nobody: the import must have its turn
+                state = (await self._administer("query", json=query))["value"]["state"]["state"]
+                if state == "waiting_for_confirmation":
+                    await self._administer("perform_import", json={"importId": import_id})
+
+    async def _administer(self, path: str, **request: Any) -> Any:
+        headers = {"Authorization": f"Convex {self.key(read_only=False)}"}
+        answer = await self.client.post(path, headers=headers, **request)
+        assert answer.status_code == 200, answer.text
+        return answer.json() if answer.content else None
 
     async def everything(self) -> dict[Name, bytes]:
         """Every document of every user table now, by the plainest of all ways: its canonical text."""
