@@ -105,6 +105,6 @@ def test_a_version_that_does_not_exist_fails_the_push_and_what_ran_before_runs_o
         declare_version(project, VERSION)
     assert pushed.returncode != 0
     assert "InvalidExternalModules" in pushed.stdout and f"{PACKAGE}@3.0.999" in pushed.stdout, pushed.stdout
-    assert "npm error" in pushed.stdout
+    assert "npm err" in pushed.stdout.lower(), "npm 9 says `npm ERR!`, later ones `npm error`"
     assert call(server, "action", "tools:odd", {"n": 3}) is True
     assert len(folders(server)) == 1, "nothing is left of the attempt"
