@@ -30,10 +30,9 @@ from cluster.local_backend import (
     read_arguments,
 )
 from cluster.process_log import log_to_file
-from cluster.processes import identify
+from cluster.processes import ProcessIdentity, identify
 from cluster.serving import run
 from log.secrets import issue_admin_key, new_instance_secret
-from log.sqlite_store import FolderInUse
 
 _HOST = "127.0.0.1"  # the CLI asks there, and nobody else should
 _PORTS = {"cloud": 3210, "site": 3211}  # the CLI takes others when these are taken
@@ -66,49 +65,54 @@ def local_backend(context: typer.Context) -> None:
         elif isinstance(asked, MakeKey):
             typer.echo(_key_of(_credentials(asked)))
         else:
-            refusal = run(_prepared(asked), parent)
-            if refusal is not None:
-                _logger.error(refusal)  # the CLI shows nothing of what its backend prints
-                raise StartRefused(refusal)
-    except (BadArguments, BadSettings, StartRefused, FolderInUse) as refusal:
+            _serve(asked, parent)
+    except (BadArguments, BadSettings, StartRefused) as refusal:
         typer.echo(str(refusal), err=True)
         raise typer.Exit(1) from None
 
 
-def _prepared(asked: Serve) -> Settings:
-    """The settings that follow, once the data folder is ours. What decides where data goes and where we are
-    reached is the CLI's alone: a developer's environment may be set up for another server."""
+def _serve(asked: Serve, parent: ProcessIdentity | None) -> None:
     for name in asked.unknown:
         typer.echo(f"{name} is not known and not used.", err=True)
-    url, site_url = f"http://{_HOST}:{asked.port}", f"http://{_HOST}:{asked.site_port}"
-    settings = read_settings(
+    settings, credentials = _settings(asked), _credentials(asked)
+    folder = DataFolder(settings.data_folder)
+    folder.prepare()
+    log_to_file(folder.logs, "supervisor", settings.log_format, settings.log_level)
+    if _former_has_stopped(folder):
+        folder.keep_credentials(credentials)
+    refusal = run(settings, parent)
+    if refusal is not None:
+        _logger.error(refusal)  # the CLI shows nothing of what its backend prints
+        raise StartRefused(refusal)
+
+
+def _settings(asked: Serve) -> Settings:
+    """What decides where data goes and where we are reached is the CLI's alone: a developer's environment
+    may be set up for another server."""
+    return read_settings(
         data_folder=asked.data_folder.absolute(),
         port=asked.port,
         site_port=asked.site_port,
         host=_HOST,
         instance_name=asked.instance_name,
         instance_secret=asked.instance_secret,
-        cloud_origin=url,
-        site_origin=site_url,
+        cloud_origin=f"http://{_HOST}:{asked.port}",
+        site_origin=f"http://{_HOST}:{asked.site_port}",
         log_url="",
         files_url="",
     )
-    folder = DataFolder(settings.data_folder)
-    folder.prepare()
-    log_to_file(folder.logs, "supervisor", settings.log_format, settings.log_level)
-    _wait_for_former(folder)
-    folder.keep_credentials(_credentials(asked))
-    return settings
 
 
-def _wait_for_former(folder: DataFolder) -> None:
-    """The CLI ends its server and itself at once; its next command may come before that one has stopped."""
+def _former_has_stopped(folder: DataFolder) -> bool:
+    """The CLI ends its server and itself at once; its next command may come before that one has stopped.
+    One that does not stop refuses our start."""
     deadline = time.monotonic() + _FORMER_SECONDS_MAX
     while (held := folder.try_hold()) is None:
         if time.monotonic() > deadline:
-            raise FolderInUse(f"Another Tidelog server uses the data folder {folder.path}.")
+            return False
         time.sleep(_POLL_SECONDS)
     held.close()
+    return True
 
 
 def _credentials(asked: MakeKey | Serve) -> Credentials:

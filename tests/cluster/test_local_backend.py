@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from cluster import local_backend_commands
 from cluster.cli import app
+from cluster.config import Settings
 from cluster.data_folder import DataFolder
 from cluster.local_backend import (
     VERSION,
@@ -60,6 +61,15 @@ def project(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "package.json").write_text("{}")
     return folder
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """With which settings servers would have been started, in a process that keeps its logging."""
+    settings: list[Settings] = []
+    monkeypatch.setattr(local_backend_commands, "log_to_file", lambda *_: None)
+    monkeypatch.setattr(local_backend_commands, "run", lambda started, _parent: settings.append(started))
+    return settings
 
 
 # --- what it is started with --------------------------------------------------------------------------
@@ -121,7 +131,7 @@ def test_the_program_prints_help_and_keys_alone_and_refuses_with_a_status() -> N
 
 
 def test_data_stays_beside_the_state_whatever_the_environment_is_set_up_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, served: list[Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = {
         "TIDELOG_DATA": str(tmp_path / "other"),
@@ -130,32 +140,39 @@ def test_data_stays_beside_the_state_whatever_the_environment_is_set_up_for(
         "TIDELOG_HOST": "0.0.0.0",
         "CONVEX_CLOUD_ORIGIN": "https://app.example.org",
         "CONVEX_SITE_ORIGIN": "https://site.example.org",
-        "INSTANCE_NAME": "other",
     }
     for name, value in elsewhere.items():
         monkeypatch.setenv(name, value)
-    asked = read_arguments([*STARTED, str(tmp_path / "state.sqlite3")])
-    assert isinstance(asked, Serve)
-    settings = local_backend_commands._prepared(asked)
+    assert tidelog("local-backend", *STARTED, str(tmp_path / "state.sqlite3")).exit_code == 0
+    (settings,) = served
     assert settings.data_folder == tmp_path / "tidelog"
     assert (settings.log_url, settings.files_url, settings.host) == ("", "", "127.0.0.1")
     assert settings.cloud_origin_in_use == "http://127.0.0.1:3210"
     assert settings.site_origin_in_use == "http://127.0.0.1:3211"
-    monkeypatch.delenv("INSTANCE_NAME")
-    printed = tidelog("admin-key", "--data", str(settings.data_folder)).stdout
-    assert read_admin_key(bytes.fromhex(SECRET), "anonymous-app", printed.strip()) is not None
 
 
-def test_a_server_that_does_not_stop_is_waited_for_and_then_named(
+def test_commands_find_in_the_data_folder_whose_it_is(tmp_path: Path, served: list[Settings]) -> None:
+    for secret in ("5b" * 32, SECRET):
+        started = [*STARTED, "--instance-secret", secret, str(tmp_path / "state.sqlite3")]
+        assert tidelog("local-backend", *started).exit_code == 0
+        key = tidelog("admin-key", "--data", str(tmp_path / "tidelog")).stdout.strip()
+        assert read_admin_key(bytes.fromhex(secret), "anonymous-app", key) is not None
+
+
+def test_a_server_that_does_not_stop_is_named_and_keeps_its_credentials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_backend_commands, "_FORMER_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(local_backend_commands, "log_to_file", lambda *_: None)
     folder = DataFolder(tmp_path / "tidelog")
     folder.prepare()
-    with folder.try_hold() as held:  # type: ignore[union-attr]
+    before = folder.credentials(Settings())
+    held = folder.try_hold()
+    assert held is not None
+    with held:
         refused = tidelog("local-backend", *STARTED, str(tmp_path / "state.sqlite3"))
-        assert not held.closed
-    assert refused.exit_code == 1 and str(folder.path) in refused.stderr.replace("\n", "")
+    assert refused.exit_code == 1 and f"uses the data folder {folder.path}" in refused.stderr
+    assert folder.credentials(Settings()) == before
 
 
 # --- what is installed --------------------------------------------------------------------------------
