@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from cluster.local_backend import (
     read_arguments,
 )
 from log.secrets import read_admin_key
+
+from ..support.tree import ROOT
 
 SECRET = "4a" * 32
 STARTED = [
@@ -227,6 +230,11 @@ def test_a_dashboard_that_is_there_stays(home: Path, project: Path) -> None:
     page.write_text("a dashboard")
     tidelog("install-local-backend", str(project))
     assert page.read_text() == "a dashboard"
+
+
+def test_the_page_about_it_names_the_version_that_is_installed() -> None:
+    page = (ROOT / "docs" / "local.md").read_text()
+    assert set(re.findall(r"precompiled-[\w.-]+", page)) == {VERSION}
 
 
 def deployment(project: Path) -> Any:
