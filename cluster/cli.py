@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
-import sys
 import time
 from contextlib import closing
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from actors.runtime import ConnectionLost
-from cluster import backup_commands, log_commands, operator_commands
-from cluster.config import Settings
-from cluster.data_folder import Credentials, DataFolder, StartRefused, check_sink_file
+from cluster import backup_commands, local_backend_commands, log_commands, operator_commands
+from cluster.data_folder import DataFolder, StartRefused
 from cluster.options import ConfigOption, DataOption, settings_of
 from cluster.process_log import log_to_stderr
-from cluster.processes import ProcessIdentity, end_processes, is_alive
-from cluster.stores import check_blob_store, open_log_store
-from cluster.supervisor import LogTaken, Supervisor
+from cluster.serving import run
+from cluster.stores import open_log_store
 from cluster.transport import connect
 from cluster.why import why
 from log.errors import BackendError
@@ -32,6 +28,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tidelog: a r
 log_commands.register(app)
 backup_commands.register(app)
 operator_commands.register(app)
+local_backend_commands.register(app)
 app.command()(why)
 
 
@@ -57,87 +54,10 @@ def dev(
     """Start a server on a local Ray cluster of its own; stops cleanly on SIGINT or SIGTERM."""
     settings = settings_of(config, data, port=port, site_port=site_port, host=host)
     log_to_stderr("supervisor", settings.log_format, settings.log_level)
-    try:
-        asyncio.run(_serve(settings))
-    except (StartRefused, FolderInUse, LogDamaged, BackendError) as refusal:
-        typer.echo(f"Tidelog did not start: {refusal}", err=True)
-        raise typer.Exit(1) from None
-    except LogTaken as taken:
-        typer.echo(f"Tidelog stopped: another server took over the log ({taken}).", err=True)
-        raise typer.Exit(1) from None
-
-
-async def _serve(settings: Settings) -> None:
-    from cluster.ray_runtime import RayRuntime
-
-    started = time.monotonic()
-    stopping = asyncio.Event()
-    folder = DataFolder(settings.data_folder)
-    folder.prepare()
-    credentials = folder.credentials(settings)
-    _refuse_second_server(folder)
-    folder.clear_fenced()
-    runtime = RayRuntime(folder.path)
-    runtime.end_leftovers()
-    _refuse_taken_ports(settings)
-    check_blob_store(settings.files_url, folder.files)
-    check_sink_file(settings.sink_file)
-    runtime.start(settings.executors)
-    for number in (signal.SIGINT, signal.SIGTERM):  # AFTER Ray's start, which sets handlers of its own
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    supervisor = Supervisor(runtime, settings, folder, credentials)
-    try:
-        await supervisor.start()
-        seconds = time.monotonic() - started
-        typer.echo(announcement(settings, credentials, seconds, sys.stdout.isatty()))
-        sys.stdout.flush()
-        watching = asyncio.create_task(supervisor.watch())
-        await asyncio.wait({watching, asyncio.create_task(stopping.wait())}, return_when="FIRST_COMPLETED")
-        watching.cancel()
-        await supervisor.stop()
-        if watching.done() and not watching.cancelled():
-            watching.result()
-    finally:
-        runtime.stop()
-        supervisor.end()
-
-
-def _refuse_second_server(folder: DataFolder) -> None:
-    """A supervisor that still runs owns the folder; leftovers of a dead one are ended later."""
-    running: Any = folder.read_running().get("actors", {})
-    held = [ProcessIdentity(facts["pid"], facts["start_ticks"]) for facts in running.values()]
-    lock_file = folder.try_hold()
-    if lock_file is None:
-        raise FolderInUse(f"Another Tidelog server uses the data folder {folder.path}.")
-    _held_locks.append(lock_file)  # until the process ends
-    end_processes([process for process in held if is_alive(process)], term_seconds=2.0)
-
-
-_held_locks: list[IO[str]] = []
-
-
-def _refuse_taken_ports(settings: Settings) -> None:
-    """Say before Ray starts what the gateway would say after."""
-    from gateway.server import bind_exclusively
-
-    for port in (settings.port, settings.site_port):
-        bind_exclusively(settings.host, port).close()
-
-
-def announcement(settings: Settings, credentials: Credentials, seconds: float, on_terminal: bool) -> str:
-    """What a server says when it is ready after `seconds`.
-
-    A key is shown on a terminal alone: in a journal or a file it would stay, for all who may read that.
-    """
-    key = "`tidelog admin-key` prints one"
-    if on_terminal:
-        key = issue_admin_key(credentials.instance_secret, credentials.instance_name, int(time.time()))
-    return (
-        f"Tidelog is ready after {seconds:.1f} s.\n"
-        f"  URL:        {settings.cloud_origin_in_use}\n"
-        f"  HTTP site:  {settings.site_origin_in_use}\n"
-        f"  Admin key:  {key}"
-    )
+    refusal = run(settings)
+    if refusal is not None:
+        typer.echo(refusal, err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -120,23 +120,22 @@ class DataFolder:
         secret = settings.instance_secret or _kept(
             folder / "instance_secret", lambda: new_instance_secret().hex()
         )
-        try:
-            decoded = bytes.fromhex(secret)
-        except ValueError:
-            decoded = b""
-        if len(decoded) != INSTANCE_SECRET_BYTES:
-            raise StartRefused(
-                f"The instance secret must be {INSTANCE_SECRET_BYTES * 2} hexadecimal digits "
-                "(INSTANCE_SECRET, or credentials/instance_secret in the data folder)."
-            )
-        return Credentials(name, decoded)
+        return Credentials(name, as_secret(secret))
 
     def renew_secret(self) -> None:
-        """Replace the secret in the folder, in one step: a start sees the old or the new one."""
-        target = self.path / "credentials" / "instance_secret"
+        """Replace the secret in the folder: a start sees the old or the new one."""
+        self._replace_credential("instance_secret", new_instance_secret().hex())
+
+    def keep_credentials(self, credentials: Credentials) -> None:
+        """Make these the folder's own: commands on it find them there, and need not be told."""
+        self._replace_credential("instance_name", credentials.instance_name)
+        self._replace_credential("instance_secret", credentials.instance_secret.hex())
+
+    def _replace_credential(self, name: str, text: str) -> None:
+        target = self.path / "credentials" / name
         temporary = target.with_suffix(".new")
         temporary.unlink(missing_ok=True)
-        _kept(temporary, lambda: new_instance_secret().hex())
+        _kept(temporary, lambda: text)
         os.replace(temporary, target)
         sync_folder(target.parent)
 
@@ -190,6 +189,20 @@ class DataFolder:
                 f"The data folder {self.path} has format {version}; this Tidelog knows formats up to "
                 f"{FORMAT_VERSION}. Start it with the newer Tidelog that wrote it."
             )
+
+
+def as_secret(text: str) -> bytes:
+    """The instance secret that is written so, or a refusal."""
+    try:
+        decoded = bytes.fromhex(text)
+    except ValueError:
+        decoded = b""
+    if len(decoded) != INSTANCE_SECRET_BYTES:
+        raise StartRefused(
+            f"The instance secret must be {INSTANCE_SECRET_BYTES * 2} hexadecimal digits "
+            "(INSTANCE_SECRET, or credentials/instance_secret in the data folder)."
+        )
+    return decoded
 
 
 def check_sink_file(path: str) -> None:

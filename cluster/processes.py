@@ -76,6 +76,12 @@ def processes_with_variable(name: str, value: str) -> Iterator[ProcessIdentity]:
     return _others(lambda entry: wanted in _environment(entry))
 
 
+def processes_holding(folder: Path) -> Iterator[ProcessIdentity]:
+    """Processes that have a file below `folder` open, which may be deleted."""
+    prefix = f"{folder}/"
+    return _others(lambda entry: any(path.startswith(prefix) for path in _open_files(entry)))
+
+
 def _others(is_meant: Callable[[Path], bool]) -> Iterator[ProcessIdentity]:
     own = os.getpid()
     for entry in _PROC.iterdir():
@@ -83,6 +89,14 @@ def _others(is_meant: Callable[[Path], bool]) -> Iterator[ProcessIdentity]:
             found = identify(int(entry.name))
             if found is not None:
                 yield found
+
+
+def _open_files(entry: Path) -> Iterator[str]:
+    """Of another user's process: none."""
+    with contextlib.suppress(OSError):
+        for descriptor in (entry / "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                yield os.readlink(descriptor)
 
 
 def _environment(entry: Path) -> list[bytes]:

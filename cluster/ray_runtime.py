@@ -32,6 +32,7 @@ from cluster.processes import (
     ProcessIdentity,
     end_processes,
     identify,
+    processes_holding,
     processes_mentioning,
     processes_with_variable,
 )
@@ -102,14 +103,16 @@ class RayRuntime:
 
         Workers whose raylet was killed but not reaped do not notice (measured): they are found by the
         token's path in their environment, Node processes by the folder of their modules, and npm by a
-        variable of ours: the folder of the packages is one that other processes may name as well.
+        variable of ours: the folder of the packages is one that other processes may name as well. Ray's
+        agents blank their environment with their title (measured): their output goes to the session's logs.
         """
         folders = (self.session_folder, self._token_path, self._node_folder)
         ours = [
             *processes_mentioning(*map(str, folders)),
+            *processes_holding(self.session_folder),
             *processes_with_variable(FOLDER_VARIABLE, str(self._packages_folder)),
         ]
-        end_processes(ours, term_seconds=_END_SECONDS)
+        end_processes(set(ours), term_seconds=_END_SECONDS)
         shutil.rmtree(self.session_folder, ignore_errors=True)
 
     def start(self, executors: int) -> None:

@@ -36,9 +36,11 @@ HOMES = {
     "typer": {
         "cluster/backup_commands.py",
         "cluster/cli.py",
+        "cluster/local_backend_commands.py",
         "cluster/log_commands.py",
         "cluster/operator_commands.py",
         "cluster/options.py",
+        "cluster/serving.py",
         "cluster/why.py",
     },
     "prometheus_client": {"gateway/metrics.py"},

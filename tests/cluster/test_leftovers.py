@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -70,6 +71,26 @@ def test_whoever_merely_mentions_the_packages_of_a_server_is_left_alone(
         RayRuntime(tmp_path / "data").end_leftovers()
         bystander.communicate(b"\n", timeout=PATIENCE_SECONDS)
     assert bystander.returncode == 0
+
+
+@pytest.mark.parametrize(("is_ours", "suffix"), [(True, ""), (False, "-2")])
+def test_an_agent_of_ray_is_known_by_its_output_alone_even_when_that_is_deleted(
+    tmp_path: Path, is_ours: bool, suffix: str
+) -> None:
+    """Its title has taken the place of its command line and of its environment."""
+    runtime = RayRuntime(tmp_path)
+    session = runtime.session_folder.with_name(runtime.session_folder.name + suffix)
+    session.mkdir()
+    with (session / "agent.out").open("w") as output:
+        agent = subprocess.Popen(["sleep", "600"], stdout=output, env={})
+    shutil.rmtree(session)
+    process = identified(agent.pid)
+    try:
+        runtime.end_leftovers()
+        assert is_alive(process) != is_ours
+    finally:
+        agent.kill()
+        agent.wait()
 
 
 def identified(pid: int) -> ProcessIdentity:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cluster.cli import announcement, app
+from cluster.cli import app
 from cluster.config import Settings
 from cluster.data_folder import DataFolder
+from cluster.serving import announcement
 from log.secrets import read_admin_key
 
 RUNNING = ("pause", "resume", "revoke-key --all", "revoke-key a|b")
