@@ -48,6 +48,7 @@ class IndexShard:
         )
         self._unnamed_since: dict[bytes, int] = {}  # index id -> applied_ts when no catalog named it
         self._reader: ViewReader | None = None
+        self._catalog: Catalog | None = None
         self._fill_positions: dict[bytes, bytes] = {}  # index id -> first by_id key not yet indexed
 
     @property
@@ -132,7 +133,11 @@ class IndexShard:
         return self._reader
 
     def catalog(self) -> Catalog:
-        return load_catalog(self.reader().snapshot(self.applied_ts))
+        """The newest one. It is decoded when a commit has written to it, not each time it is asked for."""
+        snapshot = self.reader().snapshot(self.applied_ts)
+        if self._catalog is None or self._catalog.ts != snapshot.catalog_ts:
+            self._catalog = load_catalog(snapshot)
+        return self._catalog
 
     def statistics(self) -> dict[str, int]:
         return self._view.statistics()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from log.errors import internal_server_error
+
 Result = TypeVar("Result")
 _STACK_BYTES = 64 << 20  # JavaScript nests on it
 
@@ -31,14 +33,20 @@ class JavaScriptThread:
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self._is_closed = False
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Beside the loop. JavaScript needs a core and not the interpreter's lock: calls go on meanwhile."""
+        """Beside the loop. JavaScript needs a core and not the interpreter's lock: calls go on meanwhile.
+        Refused when it is closed."""
+        if self._is_closed:
+            raise internal_server_error()
         if self._pool is None:
             self._pool = javascript_threads(1)
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
-        """Nothing more is begun. What is under way holds nobody up."""
+        """Nothing more is begun; who waits is cancelled. What is under way holds up nobody but the end of the
+        process."""
+        self._is_closed = True
         if self._pool is not None:
-            self._pool.shutdown(wait=False)
+            self._pool.shutdown(wait=False, cancel_futures=True)

@@ -7,6 +7,7 @@ the calls.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -67,6 +68,9 @@ class SystemCalls:
     ) -> None:
         self._packages = packages
         self._evaluations = JavaScriptThread()
+        # From what an evaluation relies on until its outcome is committed: one that came between would only
+        # find that the deployment has changed.
+        self._one_at_a_time = asyncio.Lock()
         self._engine, self._settings, self._codec = engine, settings, codec
         self._transactor, self._begin_reading, self._now_ns = transactor, begin_reading, now_ns
 
@@ -128,17 +132,20 @@ class SystemCalls:
         tree = orjson.loads(body)
         if operation.reads_at is not None:
             return await self._operate_at(name, operation, tree)
-        prepared: Any = None
         if operation.packages is not None:
             with _refusing_malformed(name):
                 packages = operation.packages(tree)
             await self._install(packages)
-        if operation.prepare is not None:
+        if operation.prepare is None:
+            return await self._apply(name, operation, tree, None)
+        async with self._one_at_a_time:
             attempt = await self._begin_reading(None)
             with _refusing_malformed(name):
                 evaluation = operation.prepare(attempt.transaction, tree, self._context())
                 prepared = await self._evaluations.run(evaluation)
+            return await self._apply(name, operation, tree, prepared)
 
+    async def _apply(self, name: str, operation: Operation, tree: Any, prepared: Any) -> bytes:
         def run(transaction: Transaction, context: SystemContext) -> bytes:
             with _refusing_malformed(name):
                 return orjson.dumps(operation.run(transaction, tree, prepared, context))

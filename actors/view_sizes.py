@@ -10,6 +10,7 @@ import struct
 
 from actors.view_environment import OpenedView, ViewTransaction
 from functions.snapshot import TableSize
+from log.invariant import invariant
 
 _SIZE_KEY = b"size:"
 _SIZE = struct.Struct(">QQ")
@@ -36,9 +37,19 @@ class Sizes:
 
     def write(self) -> None:
         for by_id, (documents, size_bytes) in self._changes.items():
-            size = read_size(self._transaction, self._opened, by_id)
-            packed = _SIZE.pack(size.documents + documents, size.bytes + size_bytes)
-            self._transaction.put(_SIZE_KEY + by_id, packed, db=self._opened.meta)
+            before = read_size(self._transaction, self._opened, by_id)
+            size = TableSize(before.documents + documents, before.bytes + size_bytes)
+            invariant(
+                (size.documents > 0 and size.bytes >= 0) or size == TableSize(),
+                "a table holds as much as its documents",
+                documents=size.documents,
+                bytes=size.bytes,
+            )
+            if size.documents:
+                packed = _SIZE.pack(size.documents, size.bytes)
+                self._transaction.put(_SIZE_KEY + by_id, packed, db=self._opened.meta)
+            else:  # so that nothing is left of a table that was emptied, and then dropped
+                forget_size(self._transaction, self._opened, by_id)
 
 
 def read_size(transaction: ViewTransaction, opened: OpenedView, by_id: bytes) -> TableSize:

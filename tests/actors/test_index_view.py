@@ -201,6 +201,23 @@ def test_the_size_of_a_table_goes_with_its_index_and_is_as_old_as_its_snapshot(t
     world.view.close(clean=False)
 
 
+def test_nothing_is_left_of_the_size_of_a_table_that_was_emptied(tmp_path: Path) -> None:
+    view = IndexView(tmp_path / "view", CATALOG)
+
+    def keys_held() -> int:
+        with view._opened.environment.begin() as transaction:
+            return int(transaction.stat(view._opened.meta)["entries"])
+
+    view.apply(1, 10, 0, ())
+    before = keys_held()
+    view.apply(2, 20, 0, (DocumentWrite(b"t" * 16, "d", 0, 5, b"{}", ((BY_ID, None, KEYS[0]),)),))
+    assert keys_held() == before + 1
+    view.apply(3, 30, 0, (DocumentWrite(b"t" * 16, "d", 20, 0, None, ((BY_ID, KEYS[0], None),)),))
+    assert keys_held() == before
+    assert view.reader().snapshot(20).table_size(BY_ID) == TableSize(1, 5)
+    view.close(clean=False)
+
+
 def test_a_read_beyond_what_is_applied_is_refused(tmp_path: Path) -> None:
     view = IndexView(tmp_path / "view", CATALOG)
     view.apply(1, 10, 0, ())

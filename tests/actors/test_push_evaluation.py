@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors.javascript_threads import JavaScriptThread
 from functions.system import push
+from log.errors import BackendError
 
 from ..support.action_server import ACTIONS, PATIENCE_SECONDS, ActionServer, play
 from ..support.recorded import SHOP
@@ -52,6 +55,49 @@ def test_actions_are_run_while_a_push_is_evaluated(tmp_path: Path, monkeypatch: 
         assert await server.value("ping") == 2.0
 
     play(ActionServer(tmp_path, APP), scene)
+
+
+def test_changes_of_the_environment_wait_for_a_push_and_for_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(server: ActionServer) -> None:
+        gate = Gate(monkeypatch)
+        pushing = asyncio.create_task(server.start_push(NEXT))
+        await gate.reached.wait()
+        changing = [asyncio.create_task(server.set_variable(f"V{number}", "x")) for number in range(3)]
+        assert await server.value("ping") == 1.0, "and they have come to wait meanwhile"
+        gate.open()
+        await asyncio.gather(pushing, *changing)
+        listed = await server.operate("list_environment_variables", {})
+        assert sorted(listed["environmentVariables"]) == ["V0", "V1", "V2"]
+
+    play(ActionServer(tmp_path, APP), scene)
+
+
+def test_a_thread_that_is_closed_begins_nothing_more() -> None:
+    begun = list[int]()
+
+    async def scene() -> None:
+        thread, goes_on, reached = JavaScriptThread(), threading.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def work(number: int) -> int:
+            begun.append(number)
+            loop.call_soon_threadsafe(reached.set)
+            assert goes_on.wait(PATIENCE_SECONDS)
+            return number
+
+        running = [asyncio.create_task(thread.run(partial(work, number))) for number in range(3)]
+        await reached.wait()
+        thread.close()
+        goes_on.set()
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        assert ended[0] == 0 and [type(each) for each in ended[1:]] == [asyncio.CancelledError] * 2
+        with pytest.raises(BackendError):
+            await thread.run(partial(work, 3))
+
+    asyncio.run(scene())
+    assert begun == [0]
 
 
 def test_pushes_are_evaluated_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

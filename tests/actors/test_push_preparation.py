@@ -99,3 +99,17 @@ def test_who_stops_while_images_are_built_waits_for_none_and_begins_none(
         assert built == [1]
 
     play(ActionServer(tmp_path, ANSWER.replace("NUMBER", "1")), scene)
+
+
+def test_the_core_decodes_the_catalog_again_only_when_it_has_changed(tmp_path: Path) -> None:
+    async def scene(server: ActionServer) -> None:
+        shard = server._runtime.core._shard
+        before = shard.catalog()
+        await server.mutate("increment", {"name": "c"})
+        known = shard.catalog()
+        await server.mutate("increment", {"name": "c"})
+        assert shard.catalog() is known, "nothing of it was written"
+        await server.set_variable("MODE", "other")
+        assert "MODE" not in before.environment and shard.catalog().environment == {"MODE": "other"}
+
+    play(ActionServer(tmp_path, ANSWER.replace("NUMBER", "1")), scene)
