@@ -1,4 +1,6 @@
-"""Follows docs/self-hosting.md on an empty Debian: `make machine`, as root, with ports 80 and 443 free.
+"""Follows docs/self-hosting.md on an empty Debian: `make machine`, as root.
+
+The machine shares our network: ports 80, 443, 3210, 3211, 14000 and 15000 must be free.
 
 Word for word: its files are written where they say, its commands run as the users it names, cron and systemd
 are the machine's own. What is not of this machine is stood in for, by the machine's settings and not by other

@@ -38,8 +38,12 @@ class Machine:
         self._trust_what_we_trust()
         with (self.root / "etc" / "hosts").open("a") as hosts:
             hosts.write(f"127.0.0.1 localhost {Path('/etc/hostname').read_text().strip()}\n")
-        self._boot()
-        self.run("update-ca-certificates")
+        try:
+            self._boot()
+            self.run("update-ca-certificates")
+        except BaseException:
+            self._power_off()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

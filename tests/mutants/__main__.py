@@ -71,7 +71,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "tests/actors/test_changed_keys.py",
         "tests/actors/test_ahead_snapshot.py",
     ),
-    "actors/view_sizes.py": ("tests/actors/test_index_view.py",),
+    "actors/view_sizes.py": ("tests/actors/test_index_view.py", "tests/actors/test_view_sizes.py"),
     "functions/search/words.py": (
         "tests/functions/search/test_words.py",
         "tests/functions/search/test_search_read_sets.py",
