@@ -38,6 +38,16 @@ _ADMIN_OPERATIONS = {
     "/v1/unpause_deployment": ("unpause_deployment", "UnpauseDeployment"),
 }
 """(what the backend is asked, what the dashboard calls it) by address."""
+_STEPWISE_OPERATIONS = {
+    "/cancel_all_jobs": "cancel_all_jobs",
+    "/delete_component": "delete_component",
+    "/delete_scheduled_functions_table": "delete_scheduled_functions",
+}
+_READS = {
+    "/list_environment_variables": "list_environment_variables",
+    "/v1/list_environment_variables": "list_environment_variables",
+    "/v1/get_canonical_urls": "get_canonical_urls",
+}
 
 
 async def read_admin_body(core: GatewayCore, writes: str | None = None) -> tuple[dict[str, Any], Identity]:
@@ -56,16 +66,12 @@ async def read_admin_body(core: GatewayCore, writes: str | None = None) -> tuple
 
 def deploy_routes(core: GatewayCore) -> Blueprint:
     routes = Blueprint("deploy", __name__, url_prefix="/api")
-
-    def add_admin_operation(path: str, operation: str, writes: str) -> None:
-        async def handle() -> Response:
-            fields, identity = await read_admin_body(core, writes)
-            return json_response(await core.backend.admin(operation, encode_object(fields), identity))
-
-        routes.add_url_rule(path, endpoint=path.replace("/", "_"), view_func=handle, methods=["POST"])
-
     for path, (operation, writes) in _ADMIN_OPERATIONS.items():
-        add_admin_operation(path, operation, writes)
+        _add_operation(routes, core, path, operation, writes)
+    for path, operation in _STEPWISE_OPERATIONS.items():
+        _add_stepwise_operation(routes, core, path, operation)
+    for path, operation in _READS.items():
+        _add_read(routes, core, path, operation)
 
     @routes.post("/deploy2/wait_for_schema")
     async def wait_for_schema() -> Response:
@@ -83,40 +89,11 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
         await core.backend.admin("cancel_job", encode_object(fields), identity)
         return Response(b"")
 
-    def add_stepwise_operation(path: str, operation: str) -> None:
-        """In steps, each a transaction of its own. Where the next one begins, if a step says so, is handed to
-        it as it came."""
-
-        async def handle() -> Response:
-            fields, identity = await read_admin_body(core, _DATA)
-            answer: dict[str, Any] = {"isDone": False}
-            while not answer["isDone"]:
-                body = encode_object({**fields, "next": answer.get("next")})
-                answer = orjson.loads(await core.backend.admin(operation, body, identity))
-            return Response(b"")
-
-        routes.add_url_rule(path, endpoint=operation, view_func=handle, methods=["POST"])
-
-    add_stepwise_operation("/cancel_all_jobs", "cancel_all_jobs")
-    add_stepwise_operation("/delete_component", "delete_component")
-    add_stepwise_operation("/delete_scheduled_functions_table", "delete_scheduled_functions")
-
     @routes.get("/shapes2")
     async def shapes() -> Response:
         identity = require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
         body = orjson.dumps({"component": request.args.get("component")})
         return json_response(await core.backend.admin("table_shapes", body, identity))
-
-    @routes.get("/list_environment_variables")
-    @routes.get("/v1/list_environment_variables")
-    async def list_environment_variables() -> Response:
-        identity = require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
-        return json_response(await core.backend.admin("list_environment_variables", b"{}", identity))
-
-    @routes.get("/v1/get_canonical_urls")
-    async def get_canonical_urls() -> Response:
-        identity = require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
-        return json_response(await core.backend.admin("get_canonical_urls", b"{}", identity))
 
     @routes.get("/v1/deployment_info")
     async def deployment_info() -> Response:
@@ -124,6 +101,39 @@ def deploy_routes(core: GatewayCore) -> Blueprint:
         return json_response(b'{"kind":"selfHosted"}')
 
     return routes
+
+
+def _add_operation(routes: Blueprint, core: GatewayCore, path: str, operation: str, writes: str) -> None:
+    async def handle() -> Response:
+        fields, identity = await read_admin_body(core, writes)
+        return json_response(await core.backend.admin(operation, encode_object(fields), identity))
+
+    routes.add_url_rule(path, endpoint=path.replace("/", "_"), view_func=handle, methods=["POST"])
+
+
+def _add_stepwise_operation(routes: Blueprint, core: GatewayCore, path: str, operation: str) -> None:
+    """In steps, each a transaction of its own. Where the next one begins, if a step says so, is handed to it
+    as it came."""
+
+    async def handle() -> Response:
+        fields, identity = await read_admin_body(core, _DATA)
+        answer: dict[str, Any] = {"isDone": False}
+        while not answer["isDone"]:
+            body = encode_object({**fields, "next": answer.get("next")})
+            answer = orjson.loads(await core.backend.admin(operation, body, identity))
+        return Response(b"")
+
+    routes.add_url_rule(path, endpoint=operation, view_func=handle, methods=["POST"])
+
+
+def _add_read(routes: Blueprint, core: GatewayCore, path: str, operation: str) -> None:
+    """What takes no arguments."""
+
+    async def handle() -> Response:
+        identity = require_admin(core.settings, await core.identify(HttpRequest(request.scope)))
+        return json_response(await core.backend.admin(operation, b"{}", identity))
+
+    routes.add_url_rule(path, endpoint=path.replace("/", "_"), view_func=handle, methods=["GET"])
 
 
 async def _wait_for_schema(core: GatewayCore, fields: dict[str, Any], identity: Identity) -> bytes:
