@@ -35,6 +35,8 @@ from log.limits import COMPONENT_ROWS_READ_PER_STEP, JOBS_READ_PER_STEP
 
 _ORDER = (FILES, JOBS, COMPONENTS)
 """What a component is deleted by: rows of tables that all components share, then what the catalog has."""
+_MARKED = {"table": FILES, "afterKey": ""}
+"""Where a deletion begins once all is marked."""
 
 
 def delete_tables(
@@ -72,8 +74,9 @@ def delete_component(
 
     No row of theirs may come behind a step that has passed its place, though there are some who would write
     one: an action that began while they were mounted, who has an upload URL, an import. Therefore
-      1. the first step marks the components in their rows: a write to the catalog, which every transaction
-         under way has read, so that none of them commits after it;
+      1. the first step marks the components in their rows, and does nothing else: a write to the catalog,
+         which every transaction under way has read, so that none of them commits after it. What commits
+         between its begin and its commit, the steps after it see;
       2. who would write a file, a job or an import of a marked component is refused;
       3. a component that came below them later is marked by the next step, which begins anew.
     A push that mounts them takes the mark away, and the next step is refused."""
@@ -87,7 +90,10 @@ def delete_component(
     unmarked = [component for component in below if not component.is_being_deleted]
     for component in unmarked:
         mark_deleting(transaction, component)
-    following = _delete_step(transaction, below, None if unmarked else body.get("next"))
+    if unmarked:
+        return {"isDone": False, "next": _MARKED}
+    place = body.get("next")
+    following = _delete_step(transaction, below, None if place == _MARKED else place)
     if following is not None:
         return {"isDone": False, "next": following}
     record_event(transaction, COMPONENT_DELETED, {"component": path})
@@ -96,7 +102,8 @@ def delete_component(
 
 def _delete_step(transaction: Transaction, doomed: list[Component], place: Any) -> dict[str, Any] | None:
     """Of the files, then of the jobs, then of the components themselves. The place of the next step; None:
-    nothing is left. Jobs that are newer than the mark are of others, who may go on scheduling."""
+    nothing is left. The first of these steps began when the mark was committed: jobs that are newer than it
+    are of others, who may go on scheduling."""
     start, before_ms = _place(place, transaction.now_ns // 1_000_000 + 1)
     begun = place.get("table") if place is not None else FILES
     if begun not in _ORDER:

@@ -14,6 +14,7 @@ from functions.components import COMPONENTS, owner_of
 from functions.function_address import FunctionAddress
 from functions.path import parse_function_path
 from functions.system.component_rows import install
+from functions.system.deletions import delete_component
 from functions.system.files import FILES, insert_file
 from functions.system.operation import SystemContext
 from functions.system.registry import OPERATIONS
@@ -239,11 +240,40 @@ def test_a_component_that_comes_below_meanwhile_goes_too_with_all_it_got() -> No
     assert not {owner for owner, _ in world.found if owner.startswith("a/")}
 
 
-def test_a_small_component_takes_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_component_takes_two_steps_of_which_the_first_only_marks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("functions.system.deletions.COMPONENT_ROWS_READ_PER_STEP", 1_000)
     world = World(seed=2)
     world.add_some(30)
-    assert world.delete("a") == 1 and world.paths == set(PATHS) - BELOW_A
+    before = world.found
+    assert world.delete("a", lambda: _assert_same(world.found, before)) == 2
+    assert world.paths == set(PATHS) - BELOW_A
+
+
+def _assert_same(found: Counter[Kind], expected: Counter[Kind]) -> None:
+    assert found == expected
+
+
+@pytest.mark.parametrize("rows_per_step", [ROWS_PER_STEP, 1_000])
+@pytest.mark.parametrize("kind", ["files", "jobs"])
+def test_what_is_committed_between_begin_and_commit_of_the_marking_step_goes_too(
+    rows_per_step: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.system.deletions.COMPONENT_ROWS_READ_PER_STEP", rows_per_step)
+    world = World(seed=1)
+    for _ in range(5):
+        world.add("a", kind)
+    database, component_id = world.deployment.database, world.id_of("a")
+    marking = database.begin()
+    body = {"componentId": component_id, "next": None}
+    answer = delete_component(marking, body, None, world.deployment.context)
+    database.now_ns += 2_000_000
+    world.add("a", kind)
+    database.commit(marking)
+    while not answer["isDone"]:
+        answer = world.step(component_id, answer["next"])
+    assert world.found == Counter() and "a" not in world.paths
 
 
 @pytest.mark.parametrize("component_id", ["", "unknown", 7, None])
@@ -263,7 +293,8 @@ def test_a_place_that_no_step_answered_is_refused(changes: dict[str, Any]) -> No
     world = World(seed=4)
     world.add_some(30)
     component_id = world.id_of("a")
-    place = world.step(component_id)["next"]
+    place = world.step(component_id, world.step(component_id)["next"])["next"]
+    assert place.keys() == {"table", "afterKey", "createdBeforeMs"}
     with pytest.raises(BackendError, match="`next` is what the step before answered"):
         world.step(component_id, {**place, **changes})
 
