@@ -74,7 +74,8 @@ class FileReplacement:
                 self._settle(transaction, files, key)
 
     def _settle(self, transaction: Transaction, files: SnapshotReader, key: bytes) -> None:
-        """Make the copy have under this key what others have there in the snapshot `files`."""
+        """Make the copy have under this key what others have there in the snapshot `files`. An id that the
+        import has taken already is refused as one that is in a table twice."""
         target = self._target(transaction)
         file = _document(files.get(_by_id(transaction), key))
         copy = _document(transaction.snapshot.get(target.by_id.index_id, key))
@@ -82,8 +83,10 @@ class FileReplacement:
             if self.must_be_empty:
                 raise errors.table_exists(STORAGE)
             file = None
-        if copy is not None and owner_of(copy) in self.owners:
-            copy = None  # the import's own
+        if copy is not None and owner_of(copy) in self.owners:  # the import's own
+            if file is not None:
+                raise errors.duplicate_id(file["_id"], STORAGE)
+            copy = None
         if copy is not None and (file is None or not values.same(copy, file)):
             transaction.delete(target, copy["_id"])
             copy = None

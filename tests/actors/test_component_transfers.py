@@ -102,6 +102,22 @@ def test_where_components_are_not_installed_yet_they_get_their_rows_and_are_not_
     run_site(tmp_path, scenario)
 
 
+def test_a_file_whose_id_another_component_has_ends_the_import_and_says_so(tmp_path: Path) -> None:
+    async def scenario(site: TransferSite) -> None:
+        archive = zipped(**{"_storage/documents.jsonl": lines({"_id": FILE}), f"_storage/{FILE}.txt": b"a"})
+        await site.core.transact(install_all)
+        assert (await site.run_import(archive, "replace"))["state"] == "completed"
+        before = await site.documents(FILES)
+        state = await site.run_import(archive, "replace", componentPath="a")
+        assert (state["state"], state["error_message"]) == (
+            "failed",
+            f'Hit an error while importing:\nThe _id {FILE} is in table "_storage" twice',
+        )
+        assert await site.documents(FILES) == before and len(before) == 1
+
+    run_site(tmp_path, scenario)
+
+
 async def delete_whole(site: TransferSite, component_id: str | None) -> None:
     answer: dict[str, Any] = {"isDone": False}
     while not answer["isDone"]:

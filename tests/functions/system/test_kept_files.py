@@ -182,9 +182,9 @@ def test_a_file_that_has_the_id_of_an_imported_one_ends_the_import() -> None:
     world = World(seed=1)
     taken = world.store("b")
     world.write_own({"owner": "a", "_id": taken})
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(BackendError, match=f'The _id {taken} is in table "_storage" twice') as raised:
         world.step()
-    assert raised.value.code == "DocumentExists"
+    assert raised.value.code == "DuplicateId"
 
 
 @pytest.mark.parametrize("change", ["a file that comes", "a file that goes"])
