@@ -12,7 +12,7 @@ from typing import Any
 
 from functions.catalog import BY_CREATION_TIME, Catalog
 from functions.components import COMPONENTS, Component, owner_of
-from functions.cron_jobs import replace_crons
+from functions.cron_jobs import CRONS, remove_cron
 from functions.scheduled_jobs import ARGUMENTS, JOBS
 from functions.snapshot import Row
 from functions.system import errors
@@ -35,6 +35,8 @@ from log.limits import COMPONENT_ROWS_READ_PER_STEP, JOBS_READ_PER_STEP
 
 _ORDER = (FILES, JOBS, COMPONENTS)
 """What a component is deleted by: rows of tables that all components share, then what the catalog has."""
+_Definitions = dict[str, list[tuple[str, dict[str, Any]]]]
+"""Rows of shared tables of the catalog and the names of these, by the path of the component they are of."""
 _MARKED = {"table": FILES, "afterKey": ""}
 """Where a deletion begins once all is marked."""
 
@@ -126,6 +128,7 @@ def _delete_step(transaction: Transaction, doomed: list[Component], place: Any) 
 
 def _delete_components(transaction: Transaction, doomed: list[Component], rows_left: int) -> bool:
     """The deepest first, so that each that is left has its parents; False: not all of them yet."""
+    definitions: _Definitions | None = None
     for component in sorted(doomed, key=lambda each: each.path.count("/"), reverse=True):
         transaction.enter_component(component.path)
         for table in transaction.catalog.user_tables():
@@ -135,23 +138,39 @@ def _delete_components(transaction: Transaction, doomed: list[Component], rows_l
             rows_left -= 1 + len(table.all_indexes)
         if rows_left <= 0:
             return False
-        rows_left -= _delete_definitions(transaction, component)
+        if definitions is None:  # it does not count, or a step might have no room left to delete anything
+            definitions = _read_definitions(transaction, doomed)
+        rows_left -= 1 + _delete_definitions(transaction, definitions[component.path])
         assert component.row_id is not None
         transaction.delete(transaction.catalog.tables[COMPONENTS], component.row_id)
     return True
 
 
-def _delete_definitions(transaction: Transaction, component: Component) -> int:
-    """What else is in the catalog of the component the transaction is in; how many rows that read."""
-    count = 0
+def _read_definitions(transaction: Transaction, doomed: list[Component]) -> _Definitions:
+    """The modules, schemas and crons of all of them. Each table is read once, and is as large as what was
+    pushed."""
+    paths: dict[str | None, str] = {component.namespace: component.path for component in doomed}
+    found: _Definitions = {component.path: [] for component in doomed}
+    tables = transaction.catalog.tables
     for name in ("_modules", "_schemas"):
-        table = transaction.catalog.tables[name]
-        for row in transaction.all_documents(table):
-            count += 1
-            if row.get("component") == component.namespace:
-                transaction.delete(table, row["_id"])
-    replace_crons(transaction, [])
-    return count + 1
+        for row in transaction.all_documents(tables[name]):
+            path = paths.get(row.get("component"))
+            if path is not None:
+                found[path].append((name, row))
+    for row in transaction.all_documents(tables[CRONS]):
+        if owner_of(row) in found:
+            found[owner_of(row)].append((CRONS, row))
+    return found
+
+
+def _delete_definitions(transaction: Transaction, definitions: list[tuple[str, dict[str, Any]]]) -> int:
+    """How many there were."""
+    for name, row in definitions:
+        if name == CRONS:
+            remove_cron(transaction, row)
+        else:
+            transaction.delete(transaction.catalog.tables[name], row["_id"])
+    return len(definitions)
 
 
 def delete_scheduled_functions(

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from functions import scheduled_jobs
+from functions.catalog import Table
 from functions.components import COMPONENTS, owner_of
+from functions.cron_jobs import replace_crons
+from functions.crons import stored_schedule
 from functions.function_address import FunctionAddress
 from functions.path import parse_function_path
 from functions.system.component_rows import install
@@ -27,6 +30,7 @@ from ...support.deployment import Deployment, functions_module
 PATHS = ("", "a", "a/b", "a/b/c", "a/d", "ab", "e")
 BELOW_A = {"a", "a/b", "a/b/c", "a/d"}
 ROWS_PER_STEP = 3
+DEFINITIONS = ("_modules", "_schemas", "_cron_jobs")
 
 Kind = tuple[str, str]
 """(owner, "files" | "jobs" | "tables")."""
@@ -274,6 +278,56 @@ def test_what_is_committed_between_begin_and_commit_of_the_marking_step_goes_too
     while not answer["isDone"]:
         answer = world.step(component_id, answer["next"])
     assert world.found == Counter() and "a" not in world.paths
+
+
+@pytest.mark.parametrize("rows_per_step", [ROWS_PER_STEP, 1_000])
+def test_modules_schemas_and_crons_go_with_their_component_and_are_read_once_in_a_step(
+    rows_per_step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.system.deletions.COMPONENT_ROWS_READ_PER_STEP", rows_per_step)
+    world = World(seed=8)
+    for path in PATHS:
+        world.within(path, define)
+    assert Counter(owners_of_definitions(world)) == {path: 4 for path in PATHS}
+    read: Counter[str] = Counter()
+    read_all = Transaction.all_documents
+
+    def count(transaction: Transaction, table: Table) -> list[dict[str, Any]]:
+        read[table.name] += 1
+        return read_all(transaction, table)
+
+    monkeypatch.setattr(Transaction, "all_documents", count)
+    component_id, place, steps = world.id_of("a"), None, 0
+    while not (answer := world.step(component_id, place))["isDone"]:
+        place, steps = answer["next"], steps + 1
+        assert max(read[name] for name in DEFINITIONS) <= 1, f"step {steps}"
+        read.clear()
+    assert [read[name] for name in DEFINITIONS] == [1, 1, 1]
+    monkeypatch.undo()
+    others = set(PATHS) - BELOW_A
+    assert Counter(owners_of_definitions(world)) == {path: 4 for path in others}
+    assert len(world.deployment.database.documents("_cron_next_run")) == len(others)
+    assert world.paths == others
+
+
+def define(transaction: Transaction) -> None:
+    """Two modules, a schema and a cron of the component that the transaction is in."""
+    owned = {"component": transaction.component.namespace}
+    for name in ("one", "two"):
+        module = {"path": f"{name}.js", "sha256": "0", "environment": "isolate", "analyzeResult": "{}"}
+        transaction.insert("_modules", {**module, **owned})
+    transaction.insert("_schemas", {"state": {"state": "overwritten"}, "schema": "{}", **owned})
+    schedule = stored_schedule("c", {"type": "interval", "seconds": 60})
+    spec = {"udfPath": "m.js:f", "udfArgs": "[{}]", "cronSchedule": schedule}
+    replace_crons(transaction, [{"identifier": "c", "spec": spec}])
+
+
+def owners_of_definitions(world: World) -> list[str]:
+    database = world.deployment.database
+    paths = {each.component.namespace: each.component.path for each in database.catalog.everywhere()}
+    shared = [*database.documents("_modules"), *database.documents("_schemas")]
+    crons = [owner_of(row) for row in database.documents("_cron_jobs")]
+    return [paths[row.get("component")] for row in shared if row.get("path") != "m.js"] + crons
 
 
 @pytest.mark.parametrize("component_id", ["", "unknown", 7, None])
