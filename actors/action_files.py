@@ -40,16 +40,17 @@ class Transactions:
     searching: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
     def within(self, component: str) -> Transactions:
-        """The same, in a component from the beginning."""
+        """The same, in a component from the beginning. An action may outlive its component: from then on each
+        of these is refused (ComponentNotFound)."""
 
         async def begin() -> Attempt:
             attempt = await self.begin()
-            attempt.transaction.enter_component(component)
+            _enter(attempt.transaction, component)
             return attempt
 
         async def transact(source: str, work: Callable[[Transaction], bytes]) -> bytes:
             def run(transaction: Transaction) -> bytes:
-                transaction.enter_component(component)
+                _enter(transaction, component)
                 return work(transaction)
 
             return await self.transact(source, run)
@@ -188,6 +189,12 @@ _HANDLERS: dict[str, Callable[[ActionFiles, dict[str, Any]], Awaitable[bytes]]] 
     "host/fileRead": ActionFiles._read_piece,
 }
 FILE_CALLS = frozenset(_HANDLERS)
+
+
+def _enter(transaction: Transaction, component: str) -> None:
+    if transaction.catalog_of(component) is None:
+        raise errors.component_deleted(component)
+    transaction.enter_component(component)
 
 
 def _decoded(piece: str) -> bytes:

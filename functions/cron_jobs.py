@@ -76,7 +76,7 @@ def replace_crons(transaction: Transaction, specs: Sequence[Spec]) -> dict[str, 
             _update(transaction, row, spec)
             diff["updated"].append(name)
     for name in stored.keys() - wanted.keys():
-        _remove(transaction, stored[name])
+        remove_cron(transaction, stored[name])
         diff["deleted"].append(name)
     return {kind: sorted(names) for kind, names in diff.items()}
 
@@ -104,7 +104,8 @@ def _update(transaction: Transaction, row: dict[str, Any], spec: dict[str, Any])
         transaction.patch(transaction.catalog.tables[NEXT_RUNS], next_run["_id"], {"nextTs": due_ts})
 
 
-def _remove(transaction: Transaction, row: dict[str, Any]) -> None:
+def remove_cron(transaction: Transaction, row: dict[str, Any]) -> None:
+    """With its next run, and with what is kept of past ones."""
     tables = transaction.catalog.tables
     next_run = _next_run_of(transaction, row["_id"])
     if next_run is not None:

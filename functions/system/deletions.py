@@ -12,7 +12,7 @@ from typing import Any
 
 from functions.catalog import BY_CREATION_TIME, Catalog
 from functions.components import COMPONENTS, Component, owner_of
-from functions.cron_jobs import replace_crons
+from functions.cron_jobs import CRONS, remove_cron
 from functions.scheduled_jobs import ARGUMENTS, JOBS
 from functions.snapshot import Row
 from functions.system import errors
@@ -35,6 +35,10 @@ from log.limits import COMPONENT_ROWS_READ_PER_STEP, JOBS_READ_PER_STEP
 
 _ORDER = (FILES, JOBS, COMPONENTS)
 """What a component is deleted by: rows of tables that all components share, then what the catalog has."""
+_Definitions = dict[str, list[tuple[str, dict[str, Any]]]]
+"""Rows of shared tables of the catalog and the names of these, by the path of the component they are of."""
+_MARKED = {"table": FILES, "afterKey": ""}
+"""Where a deletion begins once all is marked."""
 
 
 def delete_tables(
@@ -72,8 +76,9 @@ def delete_component(
 
     No row of theirs may come behind a step that has passed its place, though there are some who would write
     one: an action that began while they were mounted, who has an upload URL, an import. Therefore
-      1. the first step marks the components in their rows: a write to the catalog, which every transaction
-         under way has read, so that none of them commits after it;
+      1. the first step marks the components in their rows, and does nothing else: a write to the catalog,
+         which every transaction under way has read, so that none of them commits after it. What commits
+         between its begin and its commit, the steps after it see;
       2. who would write a file, a job or an import of a marked component is refused;
       3. a component that came below them later is marked by the next step, which begins anew.
     A push that mounts them takes the mark away, and the next step is refused."""
@@ -87,7 +92,10 @@ def delete_component(
     unmarked = [component for component in below if not component.is_being_deleted]
     for component in unmarked:
         mark_deleting(transaction, component)
-    following = _delete_step(transaction, below, None if unmarked else body.get("next"))
+    if unmarked:
+        return {"isDone": False, "next": _MARKED}
+    place = body.get("next")
+    following = _delete_step(transaction, below, None if place == _MARKED else place)
     if following is not None:
         return {"isDone": False, "next": following}
     record_event(transaction, COMPONENT_DELETED, {"component": path})
@@ -96,7 +104,8 @@ def delete_component(
 
 def _delete_step(transaction: Transaction, doomed: list[Component], place: Any) -> dict[str, Any] | None:
     """Of the files, then of the jobs, then of the components themselves. The place of the next step; None:
-    nothing is left. Jobs that are newer than the mark are of others, who may go on scheduling."""
+    nothing is left. The first of these steps began when the mark was committed: jobs that are newer than it
+    are of others, who may go on scheduling."""
     start, before_ms = _place(place, transaction.now_ns // 1_000_000 + 1)
     begun = place.get("table") if place is not None else FILES
     if begun not in _ORDER:
@@ -119,6 +128,7 @@ def _delete_step(transaction: Transaction, doomed: list[Component], place: Any) 
 
 def _delete_components(transaction: Transaction, doomed: list[Component], rows_left: int) -> bool:
     """The deepest first, so that each that is left has its parents; False: not all of them yet."""
+    definitions: _Definitions | None = None
     for component in sorted(doomed, key=lambda each: each.path.count("/"), reverse=True):
         transaction.enter_component(component.path)
         for table in transaction.catalog.user_tables():
@@ -128,23 +138,39 @@ def _delete_components(transaction: Transaction, doomed: list[Component], rows_l
             rows_left -= 1 + len(table.all_indexes)
         if rows_left <= 0:
             return False
-        rows_left -= _delete_definitions(transaction, component)
+        if definitions is None:  # it does not count, or a step might have no room left to delete anything
+            definitions = _read_definitions(transaction, doomed)
+        rows_left -= 1 + _delete_definitions(transaction, definitions[component.path])
         assert component.row_id is not None
         transaction.delete(transaction.catalog.tables[COMPONENTS], component.row_id)
     return True
 
 
-def _delete_definitions(transaction: Transaction, component: Component) -> int:
-    """What else is in the catalog of the component the transaction is in; how many rows that read."""
-    count = 0
+def _read_definitions(transaction: Transaction, doomed: list[Component]) -> _Definitions:
+    """The modules, schemas and crons of all of them. Each table is read once, and is as large as what was
+    pushed."""
+    paths: dict[str | None, str] = {component.namespace: component.path for component in doomed}
+    found: _Definitions = {component.path: [] for component in doomed}
+    tables = transaction.catalog.tables
     for name in ("_modules", "_schemas"):
-        table = transaction.catalog.tables[name]
-        for row in transaction.all_documents(table):
-            count += 1
-            if row.get("component") == component.namespace:
-                transaction.delete(table, row["_id"])
-    replace_crons(transaction, [])
-    return count + 1
+        for row in transaction.all_documents(tables[name]):
+            path = paths.get(row.get("component"))
+            if path is not None:
+                found[path].append((name, row))
+    for row in transaction.all_documents(tables[CRONS]):
+        if owner_of(row) in found:
+            found[owner_of(row)].append((CRONS, row))
+    return found
+
+
+def _delete_definitions(transaction: Transaction, definitions: list[tuple[str, dict[str, Any]]]) -> int:
+    """How many there were."""
+    for name, row in definitions:
+        if name == CRONS:
+            remove_cron(transaction, row)
+        else:
+            transaction.delete(transaction.catalog.tables[name], row["_id"])
+    return len(definitions)
 
 
 def delete_scheduled_functions(

@@ -4,9 +4,11 @@ The table that is to replace it is hidden, and gets a copy of what others have i
 its own. They go on storing and deleting meanwhile, so a step
   1. settles what has changed since the step before, among the keys that are copied already;
   2. copies the next ones.
-Both read the snapshot without counting as reads: nobody is in a step's way, and what a commit changes behind
-its back the next step settles. The last settling is in the transaction that puts the table in its place, and
-has read the whole table: a file that comes before that commit makes it run again.
+Both read the files as they are published, without counting as reads: nobody is in a step's way, and what a
+commit changes behind its back the next step settles. Commits on their way are not looked at: they may still
+be refused, and the step would not hear of it. The last settling is in the transaction that puts the table in
+its place. It sees those too, for it has read the whole table: a file that comes before its commit, or one
+that it saw and that is refused, makes it run again.
 """
 
 from __future__ import annotations
@@ -45,44 +47,46 @@ class FileReplacement:
     def copy_step(self, transaction: Transaction, kept: Kept) -> Kept:
         """A bounded number of files more; what is kept when this has committed."""
         assert kept.end is not None, "there is something left to copy"
-        self._settle_changes(transaction, kept)
-        snapshot, index_id = transaction.snapshot, _by_id(transaction)
-        rows = snapshot.scan(index_id, kept.end, None, descending=False, limit=FILES_COPIED_PER_STEP)
+        published, index_id = transaction.snapshot.published, _by_id(transaction)
+        self._settle_changes(transaction, published, kept)
+        rows = published.scan(index_id, kept.end, None, descending=False, limit=FILES_COPIED_PER_STEP)
         for row in rows:
-            self._settle(transaction, row.key)
+            self._settle(transaction, published, row.key)
         end = rows[-1].key + b"\x00" if len(rows) == FILES_COPIED_PER_STEP else None
-        return Kept(end, snapshot.published.ts)  # what is ahead of it may change once more
+        return Kept(end, published.ts)
 
     def finish(self, transaction: Transaction, kept: Kept) -> None:
         """The copy is whole in this transaction, which is to put the table in its place."""
         assert kept.end is None, "all was copied"
         transaction.budget.lift_for_system()
         transaction.record_read(transaction.catalog.tables[FILES].by_id, b"", None)
-        self._settle_changes(transaction, kept)
+        self._settle_changes(transaction, transaction.snapshot, kept)
 
-    def _settle_changes(self, transaction: Transaction, kept: Kept) -> None:
+    def _settle_changes(self, transaction: Transaction, files: SnapshotReader, kept: Kept) -> None:
         if kept.end == b"":
             return
-        snapshot = transaction.snapshot
-        changed = snapshot.changed_keys(_by_id(transaction), kept.as_of_ts)
+        changed = files.changed_keys(_by_id(transaction), kept.as_of_ts)
         if changed is None:  # too long ago: all is compared, in this one transaction
-            changed = set(_keys(snapshot, _by_id(transaction)))
-            changed |= set(_keys(snapshot, self._target(transaction).by_id.index_id))
+            changed = set(_keys(files, _by_id(transaction)))
+            changed |= set(_keys(transaction.snapshot, self._target(transaction).by_id.index_id))
         for key in sorted(changed):
             if kept.end is None or key < kept.end:
-                self._settle(transaction, key)
+                self._settle(transaction, files, key)
 
-    def _settle(self, transaction: Transaction, key: bytes) -> None:
-        """Make the copy have under this key what others have there."""
+    def _settle(self, transaction: Transaction, files: SnapshotReader, key: bytes) -> None:
+        """Make the copy have under this key what others have there in the snapshot `files`. An id that the
+        import has taken already is refused as one that is in a table twice."""
         target = self._target(transaction)
-        file = _document(transaction.snapshot.get(_by_id(transaction), key))
+        file = _document(files.get(_by_id(transaction), key))
         copy = _document(transaction.snapshot.get(target.by_id.index_id, key))
         if file is not None and owner_of(file) in self.owners:
             if self.must_be_empty:
                 raise errors.table_exists(STORAGE)
             file = None
-        if copy is not None and owner_of(copy) in self.owners:
-            copy = None  # the import's own
+        if copy is not None and owner_of(copy) in self.owners:  # the import's own
+            if file is not None:
+                raise errors.duplicate_id(file["_id"], STORAGE)
+            copy = None
         if copy is not None and (file is None or not values.same(copy, file)):
             transaction.delete(target, copy["_id"])
             copy = None

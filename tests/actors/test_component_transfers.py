@@ -102,6 +102,28 @@ def test_where_components_are_not_installed_yet_they_get_their_rows_and_are_not_
     run_site(tmp_path, scenario)
 
 
+def test_a_file_whose_id_another_component_has_ends_the_import_and_says_so(tmp_path: Path) -> None:
+    async def scenario(site: TransferSite) -> None:
+        archive = zipped(**{"_storage/documents.jsonl": lines({"_id": FILE}), f"_storage/{FILE}.txt": b"a"})
+        await site.core.transact(install_all)
+        assert (await site.run_import(archive, "replace"))["state"] == "completed"
+        before = await site.documents(FILES)
+        state = await site.run_import(archive, "replace", componentPath="a")
+        assert (state["state"], state["error_message"]) == (
+            "failed",
+            f'Hit an error while importing:\nThe _id {FILE} is in table "_storage" twice',
+        )
+        assert await site.documents(FILES) == before and len(before) == 1
+
+    run_site(tmp_path, scenario)
+
+
+async def delete_whole(site: TransferSite, component_id: str | None) -> None:
+    answer: dict[str, Any] = {"isDone": False}
+    while not answer["isDone"]:
+        answer = await site.operate(delete_component, componentId=component_id, next=answer.get("next"))
+
+
 def test_an_export_of_a_component_that_is_deleted_meanwhile_is_none_of_the_app(tmp_path: Path) -> None:
     async def scenario(site: TransferSite) -> None:
         archive = zipped(**{"_components/a/x/documents.jsonl": lines({"n": 1.0})})
@@ -110,7 +132,7 @@ def test_an_export_of_a_component_that_is_deleted_meanwhile_is_none_of_the_app(t
         assert found is not None
         component_id = found.component.namespace
         await site.operate(request_export, includeStorage=False, component=component_id)
-        await site.operate(delete_component, componentId=component_id)
+        await delete_whole(site, component_id)
         assert await site.exporting.run_next()
         assert (await site.documents("_exports"))[-1]["state"] == "failed"
 
@@ -147,7 +169,7 @@ def test_an_import_whose_component_is_deleted_meanwhile_fails_and_says_so(
         async def delete(committed: str) -> None:
             if committed == f"_system/{source}":
                 site.before_commit = None
-                await site.operate(delete_component, componentId=component_id)
+                await delete_whole(site, component_id)
                 if is_made_anew:
                     await site.core.transact(lambda transaction: install(transaction, "a"))
 

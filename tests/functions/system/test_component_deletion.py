@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from functions import scheduled_jobs
+from functions.catalog import Table
 from functions.components import COMPONENTS, owner_of
+from functions.cron_jobs import replace_crons
+from functions.crons import stored_schedule
 from functions.function_address import FunctionAddress
 from functions.path import parse_function_path
 from functions.system.component_rows import install
+from functions.system.deletions import delete_component
 from functions.system.files import FILES, insert_file
 from functions.system.operation import SystemContext
 from functions.system.registry import OPERATIONS
@@ -26,6 +30,7 @@ from ...support.deployment import Deployment, functions_module
 PATHS = ("", "a", "a/b", "a/b/c", "a/d", "ab", "e")
 BELOW_A = {"a", "a/b", "a/b/c", "a/d"}
 ROWS_PER_STEP = 3
+DEFINITIONS = ("_modules", "_schemas", "_cron_jobs")
 
 Kind = tuple[str, str]
 """(owner, "files" | "jobs" | "tables")."""
@@ -239,11 +244,90 @@ def test_a_component_that_comes_below_meanwhile_goes_too_with_all_it_got() -> No
     assert not {owner for owner, _ in world.found if owner.startswith("a/")}
 
 
-def test_a_small_component_takes_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_component_takes_two_steps_of_which_the_first_only_marks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("functions.system.deletions.COMPONENT_ROWS_READ_PER_STEP", 1_000)
     world = World(seed=2)
     world.add_some(30)
-    assert world.delete("a") == 1 and world.paths == set(PATHS) - BELOW_A
+    before = world.found
+    assert world.delete("a", lambda: _assert_same(world.found, before)) == 2
+    assert world.paths == set(PATHS) - BELOW_A
+
+
+def _assert_same(found: Counter[Kind], expected: Counter[Kind]) -> None:
+    assert found == expected
+
+
+@pytest.mark.parametrize("rows_per_step", [ROWS_PER_STEP, 1_000])
+@pytest.mark.parametrize("kind", ["files", "jobs"])
+def test_what_is_committed_between_begin_and_commit_of_the_marking_step_goes_too(
+    rows_per_step: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.system.deletions.COMPONENT_ROWS_READ_PER_STEP", rows_per_step)
+    world = World(seed=1)
+    for _ in range(5):
+        world.add("a", kind)
+    database, component_id = world.deployment.database, world.id_of("a")
+    marking = database.begin()
+    body = {"componentId": component_id, "next": None}
+    answer = delete_component(marking, body, None, world.deployment.context)
+    database.now_ns += 2_000_000
+    world.add("a", kind)
+    database.commit(marking)
+    while not answer["isDone"]:
+        answer = world.step(component_id, answer["next"])
+    assert world.found == Counter() and "a" not in world.paths
+
+
+@pytest.mark.parametrize("rows_per_step", [ROWS_PER_STEP, 1_000])
+def test_modules_schemas_and_crons_go_with_their_component_and_are_read_once_in_a_step(
+    rows_per_step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.system.deletions.COMPONENT_ROWS_READ_PER_STEP", rows_per_step)
+    world = World(seed=8)
+    for path in PATHS:
+        world.within(path, define)
+    assert Counter(owners_of_definitions(world)) == {path: 4 for path in PATHS}
+    read: Counter[str] = Counter()
+    read_all = Transaction.all_documents
+
+    def count(transaction: Transaction, table: Table) -> list[dict[str, Any]]:
+        read[table.name] += 1
+        return read_all(transaction, table)
+
+    monkeypatch.setattr(Transaction, "all_documents", count)
+    component_id, place, steps = world.id_of("a"), None, 0
+    while not (answer := world.step(component_id, place))["isDone"]:
+        place, steps = answer["next"], steps + 1
+        assert max(read[name] for name in DEFINITIONS) <= 1, f"step {steps}"
+        read.clear()
+    assert [read[name] for name in DEFINITIONS] == [1, 1, 1]
+    monkeypatch.undo()
+    others = set(PATHS) - BELOW_A
+    assert Counter(owners_of_definitions(world)) == {path: 4 for path in others}
+    assert len(world.deployment.database.documents("_cron_next_run")) == len(others)
+    assert world.paths == others
+
+
+def define(transaction: Transaction) -> None:
+    """Two modules, a schema and a cron of the component that the transaction is in."""
+    owned = {"component": transaction.component.namespace}
+    for name in ("one", "two"):
+        module = {"path": f"{name}.js", "sha256": "0", "environment": "isolate", "analyzeResult": "{}"}
+        transaction.insert("_modules", {**module, **owned})
+    transaction.insert("_schemas", {"state": {"state": "overwritten"}, "schema": "{}", **owned})
+    schedule = stored_schedule("c", {"type": "interval", "seconds": 60})
+    spec = {"udfPath": "m.js:f", "udfArgs": "[{}]", "cronSchedule": schedule}
+    replace_crons(transaction, [{"identifier": "c", "spec": spec}])
+
+
+def owners_of_definitions(world: World) -> list[str]:
+    database = world.deployment.database
+    paths = {each.component.namespace: each.component.path for each in database.catalog.everywhere()}
+    shared = [*database.documents("_modules"), *database.documents("_schemas")]
+    crons = [owner_of(row) for row in database.documents("_cron_jobs")]
+    return [paths[row.get("component")] for row in shared if row.get("path") != "m.js"] + crons
 
 
 @pytest.mark.parametrize("component_id", ["", "unknown", 7, None])
@@ -263,7 +347,8 @@ def test_a_place_that_no_step_answered_is_refused(changes: dict[str, Any]) -> No
     world = World(seed=4)
     world.add_some(30)
     component_id = world.id_of("a")
-    place = world.step(component_id)["next"]
+    place = world.step(component_id, world.step(component_id)["next"])["next"]
+    assert place.keys() == {"table", "afterKey", "createdBeforeMs"}
     with pytest.raises(BackendError, match="`next` is what the step before answered"):
         world.step(component_id, {**place, **changes})
 

@@ -186,7 +186,9 @@ def test_a_component_that_nobody_mounts_is_deleted_with_all_it_owns(deployment: 
 
     deployment.database.transact(fill)
     component = deployment.database.catalog.components["a"].component
-    deployment.operate("delete_component", {"componentId": component.namespace})
+    answer = deployment.operate("delete_component", {"componentId": component.namespace})
+    assert not answer["isDone"]
+    deployment.operate("delete_component", {"componentId": component.namespace, "next": answer["next"]})
     catalog = deployment.database.catalog
     assert sorted(each.component.path for each in catalog.everywhere()) == ["", "c"]
     assert sorted(row["owner"] for row in deployment.database.documents(FILES)) == ["", "c"]

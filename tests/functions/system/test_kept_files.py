@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from actors.chain import Attempt, Chain, Done, PendingCall
 from actors.projections.documents import MemorySnapshot
 from functions.system.component_rows import install
 from functions.system.files import FILES, insert_file
@@ -15,8 +17,10 @@ from functions.system.import_tables import activate, create_hidden
 from functions.system.kept_files import FileReplacement, Kept
 from functions.transaction import Transaction
 from log.blob_store import StoredBlob
+from log.committer import Admitted, CommitRequest
 from log.errors import BackendError
-from log.record import CallTrace
+from log.read_set import ReadSet
+from log.record import CallTrace, CommitBody
 
 from ...support.memory_database import MemoryDatabase
 
@@ -178,9 +182,60 @@ def test_a_file_that_has_the_id_of_an_imported_one_ends_the_import() -> None:
     world = World(seed=1)
     taken = world.store("b")
     world.write_own({"owner": "a", "_id": taken})
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(BackendError, match=f'The _id {taken} is in table "_storage" twice') as raised:
         world.step()
-    assert raised.value.code == "DocumentExists"
+    assert raised.value.code == "DuplicateId"
+
+
+@pytest.mark.parametrize("change", ["a file that comes", "a file that goes"])
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_change_that_is_refused_after_a_step_ran_on_top_of_it_leaves_no_trace(
+    change: str, step: int
+) -> None:
+    world = World(seed=1)
+    for _ in range(2 * FILES_PER_STEP - 1):
+        world.store("b")
+    for _ in range(step):
+        world.step()
+
+    def refused(attempt: Attempt) -> Done[None]:
+        transaction = attempt.transaction
+        if change == "a file that comes":
+            transaction.enter_component("b")
+            insert_file(transaction, StoredBlob("phantom", b"sha", 1), None)
+            transaction.enter_component("")
+        else:
+            transaction.delete(transaction.catalog.tables[FILES], sorted(world.of_table())[0])
+        return Done(None, CallTrace(path="refused"))
+
+    asyncio.run(run_on_refused(world, refused))
+    while world.kept.end is not None:
+        world.step()
+    expected = world.of_others()
+    assert len(expected) == 2 * FILES_PER_STEP - 1
+    world.finish()
+    assert world.of_table() == expected
+
+
+async def run_on_refused(world: World, refused: Callable[[Attempt], Done[None]]) -> None:
+    """A step in one chain with a call before it, which the committer then refuses."""
+    database = world.database
+    snapshot = database.view.snapshot(database.committer.published_ts)
+    chain = Chain(snapshot, (), database.catalog, lambda: database.now_ns)
+    following: list[Kept] = []
+
+    def step(attempt: Attempt) -> Done[None]:
+        following.append(world.files.copy_step(attempt.transaction, world.kept))
+        return Done(None, CallTrace(path="copy"))
+
+    assert chain.run(PendingCall(b"1" * 16, refused)) and chain.run(PendingCall(b"2" * 16, step))
+    requests = [
+        CommitRequest(ReadSet.decode(reads), CommitBody.decode(body), body) for reads, body in chain.proposals
+    ]
+    decisions = database.committer.propose_chain(requests, database.now_ns, {0})
+    assert [isinstance(decision, Admitted) for decision in decisions] == [False, True]
+    database._publish()
+    world.kept = following[-1]
 
 
 @pytest.mark.parametrize("is_late", [False, True])
