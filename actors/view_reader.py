@@ -39,7 +39,7 @@ from actors.view_layout import (
 from actors.view_pieces import Pieces
 from actors.view_sizes import read_size
 from functions.search.kept_indexes import KeptIndexes
-from functions.snapshot import Row, TableSize, size_of
+from functions.snapshot import UNBOUNDED, Row, TableSize, bounded, size_of
 from log.errors import out_of_retention, view_behind
 from log.keys import PREFIX_END
 
@@ -109,9 +109,15 @@ class ViewSnapshot:
             return unpack_row(stored, value, Pieces(transaction, opened).read)
 
     def scan(
-        self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
+        self,
+        index_id: bytes,
+        start: bytes,
+        end: bytes | None,
+        *,
+        descending: bool,
+        limit: int,
+        bytes_max: int = UNBOUNDED,
     ) -> list[Row]:
-        rows: list[Row] = []
         with self._begin() as transaction:
             state = self._check(transaction)
             bounds = start, PREFIX_END if end is None else end
@@ -119,11 +125,7 @@ class ViewSnapshot:
             if state.applied_ts > self.ts:
                 replaced = self._replaced(transaction, index_id, state.applied_ts)
                 found = _overlaid(found, _within(bounds, replaced), descending=descending)
-            for row in found:
-                rows.append(row)
-                if len(rows) == limit:
-                    break
-        return rows
+            return bounded(found, limit, bytes_max)
 
     def table_size(self, by_id: bytes) -> TableSize:
         with self._begin() as transaction:
