@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from functions.search.kept_indexes import KeptIndexes
-from functions.snapshot import Row, SnapshotReader, TableSize, size_of
+from functions.snapshot import UNBOUNDED, Row, SnapshotReader, TableSize, bounded, size_of
 from log.record import CommitBody
 
 
@@ -45,19 +45,26 @@ class AheadSnapshot:
         return rows[key] if key in rows else self._base.get(index_id, key)
 
     def scan(
-        self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
+        self,
+        index_id: bytes,
+        start: bytes,
+        end: bytes | None,
+        *,
+        descending: bool,
+        limit: int,
+        bytes_max: int = UNBOUNDED,
     ) -> list[Row]:
         changed = {
             key: row
             for key, row in self._rows.get(index_id, {}).items()
             if start <= key and (end is None or key < end)
         }
-        # As many more as may have gone: then `limit` rows are left, or the interval is exhausted.
+        # As many more as may have gone, of any size: then `limit` rows are left, or that is all there is.
         found = self._base.scan(index_id, start, end, descending=descending, limit=limit + len(changed))
         rows = [row for row in found if row.key not in changed]
         rows.extend(row for row in changed.values() if row is not None)
         rows.sort(key=lambda row: row.key, reverse=descending)
-        return rows[:limit]
+        return bounded(rows, limit, bytes_max)
 
     def table_size(self, by_id: bytes) -> TableSize:
         size = self._base.table_size(by_id)

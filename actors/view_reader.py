@@ -3,12 +3,12 @@
 A read transaction lives for one call, never across JavaScript or an await: an open reader keeps the
 writer from reusing pages (design D6). Any process of the node may read; none but the writer writes.
 
-Read in this order: ViewSnapshot.scan, _replaced, _iterate, _overlaid.
+Read in this order: ViewSnapshot.scan, _Replaced, _iterate, _overlaid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,12 +35,11 @@ from actors.view_layout import (
     undo_start,
     unpack_row,
     unpack_undo,
-    unpack_undo_key,
 )
 from actors.view_pieces import Pieces
 from actors.view_sizes import read_size
 from functions.search.kept_indexes import KeptIndexes
-from functions.snapshot import Row, TableSize, size_of
+from functions.snapshot import UNBOUNDED, Row, TableSize, bounded, size_of
 from log.errors import out_of_retention, view_behind
 from log.keys import PREFIX_END
 
@@ -81,11 +80,12 @@ class ViewReader:
 class ViewSnapshot:
     """functions.snapshot.SnapshotReader over LMDB."""
 
-    __slots__ = ("_catalog_ts", "_opened", "kept", "ts")
+    __slots__ = ("_catalog_ts", "_opened", "_replaced_last", "kept", "ts")
 
     def __init__(self, opened: OpenedView, ts: int, kept: KeptIndexes) -> None:
         self._opened, self.ts, self.kept = opened, ts, kept
         self._catalog_ts: int | None = None
+        self._replaced_last: _Replaced | None = None  # of the index that was read last
 
     @property
     def catalog_ts(self) -> int:
@@ -99,7 +99,7 @@ class ViewSnapshot:
         with self._begin() as transaction:
             state = self._check(transaction)
             if state.applied_ts > self.ts:
-                replaced = self._replaced(transaction, index_id, self.ts, state.applied_ts)
+                replaced = self._replaced(transaction, index_id, state.applied_ts)
                 if key in replaced:
                     return replaced[key]
             stored = stored_key(key)
@@ -109,21 +109,23 @@ class ViewSnapshot:
             return unpack_row(stored, value, Pieces(transaction, opened).read)
 
     def scan(
-        self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
+        self,
+        index_id: bytes,
+        start: bytes,
+        end: bytes | None,
+        *,
+        descending: bool,
+        limit: int,
+        bytes_max: int = UNBOUNDED,
     ) -> list[Row]:
-        rows: list[Row] = []
         with self._begin() as transaction:
             state = self._check(transaction)
             bounds = start, PREFIX_END if end is None else end
             found = _iterate(transaction, self._opened, index_id, bounds, descending=descending)
             if state.applied_ts > self.ts:
-                replaced = self._replaced(transaction, index_id, self.ts, state.applied_ts)
+                replaced = self._replaced(transaction, index_id, state.applied_ts)
                 found = _overlaid(found, _within(bounds, replaced), descending=descending)
-            for row in found:
-                rows.append(row)
-                if len(rows) == limit:
-                    break
-        return rows
+            return bounded(found, limit, bytes_max)
 
     def table_size(self, by_id: bytes) -> TableSize:
         with self._begin() as transaction:
@@ -131,7 +133,7 @@ class ViewSnapshot:
             size = read_size(transaction, self._opened, by_id)
             if state.applied_ts == self.ts:
                 return size
-            replaced = self._replaced(transaction, by_id, self.ts, state.applied_ts)
+            replaced = self._replaced(transaction, by_id, state.applied_ts)
             for key, before in replaced.items():
                 now = transaction.get(by_id + stored_key(key), db=self._opened.current)
                 size = size.replaced(size_in_row(now), size_of(before))
@@ -148,7 +150,9 @@ class ViewSnapshot:
         with self._begin() as transaction:
             if first < read_state(transaction, self._opened).min_ts:
                 return None
-            return set(self._replaced(transaction, index_id, first, last))
+            replaced = _Replaced(index_id, first)
+            replaced.read_on(transaction, self._opened, last)
+            return set(replaced.rows)
 
     def _begin(self) -> ViewTransaction:
         return self._opened.environment.begin()
@@ -162,19 +166,42 @@ class ViewSnapshot:
         return state
 
     def _replaced(
-        self, transaction: ViewTransaction, index_id: bytes, after_ts: int, last_ts: int
-    ) -> dict[bytes, Row | None]:
-        """Full key -> what stood there at `after_ts`, for every key replaced later, up to `last_ts`."""
-        replaced: dict[bytes, Row | None] = {}  # the earliest wins
-        limit, read_pieces = undo_start(index_id, last_ts + 1), Pieces(transaction, self._opened).read
-        with transaction.cursor(db=self._opened.undo) as cursor:
-            found = cursor.set_range(undo_start(index_id, after_ts + 1))
-            while found and cursor.key() < limit:
-                _index, _ts, stored = unpack_undo_key(cursor.key())
-                key, row = unpack_undo(stored, cursor.value(), read_pieces)
-                replaced.setdefault(key, row)
+        self, transaction: ViewTransaction, index_id: bytes, last_ts: int
+    ) -> Mapping[bytes, Row | None]:
+        """Full key -> what stood there at this snapshot, for every key replaced later, up to `last_ts`, which
+        the view has applied. Kept until another index is read: whoever pages reads the same again, and under
+        load the view has moved on a little each time."""
+        replaced = self._replaced_last
+        if replaced is None or replaced.index_id != index_id:
+            replaced = self._replaced_last = _Replaced(index_id, self.ts)
+        replaced.read_on(transaction, self._opened, last_ts)
+        return replaced.rows
+
+
+class _Replaced:
+    """Full key -> the row that stood there at `after_ts`, for every key of one index replaced since."""
+
+    __slots__ = ("_last_ts", "index_id", "rows")
+
+    def __init__(self, index_id: bytes, after_ts: int) -> None:
+        self.index_id, self._last_ts = index_id, after_ts
+        self.rows: dict[bytes, Row | None] = {}  # the earliest wins
+
+    def read_on(self, transaction: ViewTransaction, opened: OpenedView, last_ts: int) -> None:
+        """Up to `last_ts`; never less far than before, because the view only moves on."""
+        if last_ts == self._last_ts:
+            return
+        rows, read_pieces = self.rows, Pieces(transaction, opened).read
+        start, limit = undo_start(self.index_id, self._last_ts + 1), undo_start(self.index_id, last_ts + 1)
+        with transaction.cursor(db=opened.undo) as cursor:
+            found = cursor.set_range(start)
+            while found and (physical := cursor.key()) < limit:
+                stored = physical[len(start) :]
+                if stored not in rows or is_grouped(stored):  # else an earlier one is known by its full key
+                    key, row = unpack_undo(stored, cursor.value(), read_pieces)
+                    rows.setdefault(key, row)
                 found = cursor.next()
-        return replaced
+        self._last_ts = last_ts
 
 
 def _last_catalog_ts(cursor: ViewCursor, ts: int) -> int:
@@ -240,7 +267,7 @@ def _group(
     return group
 
 
-def _within(bounds: _Bounds, rows: dict[bytes, _Found]) -> dict[bytes, _Found]:
+def _within(bounds: _Bounds, rows: Mapping[bytes, _Found]) -> dict[bytes, _Found]:
     start, end = bounds
     return {key: row for key, row in rows.items() if start <= key < end}
 

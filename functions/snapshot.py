@@ -10,11 +10,15 @@ the ts leaves the undo window; then every call raises `out_of_retention()`.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from functions.search.kept_indexes import KeptIndexes
+
+UNBOUNDED = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,19 @@ class SnapshotReader(Protocol):
     def get(self, index_id: bytes, key: bytes) -> Row | None: ...
 
     def scan(
-        self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
+        self,
+        index_id: bytes,
+        start: bytes,
+        end: bytes | None,
+        *,
+        descending: bool,
+        limit: int,
+        bytes_max: int = UNBOUNDED,
     ) -> list[Row]:
         """Up to `limit` rows of [start, end) in key order, from the end when descending.
 
-        Fewer than `limit` rows mean that the interval is exhausted.
+        The last one is the row with which the documents reach `bytes_max`, where they do. Fewer rows, and
+        fewer bytes, mean that the interval is exhausted.
         """
 
     def table_size(self, by_id: bytes) -> TableSize:
@@ -82,3 +94,14 @@ class SnapshotReader(Protocol):
 def size_of(row: Row | None) -> int | None:
     """The bytes of a row's document, if there is one."""
     return row.size_bytes if row is not None else None
+
+
+def bounded(rows: Iterable[Row], limit: int, bytes_max: int) -> list[Row]:
+    """The first of them, as a scan bounds what it finds; nothing behind them is taken."""
+    found: list[Row] = []
+    for row in rows:
+        found.append(row)
+        bytes_max -= len(row.document)
+        if len(found) == limit or bytes_max <= 0:
+            break
+    return found

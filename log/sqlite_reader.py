@@ -1,9 +1,9 @@
 """Reads the SQLite log of a server that may be running, or of a copied folder, and changes nothing.
 
 Of a running server it is one more WAL reader: it sees what was committed, keeps nobody waiting, and lets go
-after each page of rows, so that the server can go on reusing its write-ahead log. Without a write-ahead log
-(the server was stopped) the file is opened as immutable, because SQLite would otherwise make files beside it.
-The lock file is not opened; the witness is read, never written.
+after each step, which is bounded in records and in bytes, so that the server can go on reusing its
+write-ahead log. Without a write-ahead log (the server was stopped) the file is opened as immutable, because
+SQLite would otherwise make files beside it. The lock file is not opened; the witness is read, never written.
 
 Promise: what is read is what was acknowledged, up to the end at that moment, or `LogDamaged`. Whether each
 record is unchanged and in its place is proven by `log/proven_log.py`.
@@ -12,14 +12,19 @@ record is unchanged and in its place is proven by `log/proven_log.py`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from log import limits
 from log.committer import LogEnd
 from log.record import Record, RecordKind
 from log.sqlite_store import FORMAT_VERSION, LOG_FILE, read_base, refuse_missing_tail
 from log.store import LogDamaged
+
+_Rows = list[tuple]
+_ReadRows = Callable[[sqlite3.Cursor], _Rows]
 
 _FIRST_PAGE_ROWS = 2
 _PAGE_ROWS = 256
@@ -66,7 +71,7 @@ class SqliteReader:
     def read_from(self, seq: int) -> Iterator[Record]:
         """Records with at least this seq, in order; those committed meanwhile included."""
         count = _FIRST_PAGE_ROWS  # whoever searches wants one or two
-        while rows := self._query(_READ, seq, count):
+        while rows := self._query(_READ, seq, count, read=_read_step):
             for row_seq, ts, epoch, kind, crc, body in rows:
                 yield Record(row_seq, ts, epoch, RecordKind(kind), crc, body)
             seq = rows[-1][0] + 1
@@ -85,13 +90,14 @@ class SqliteReader:
         except sqlite3.Error as failure:
             raise LogDamaged(f"The log {self._path} cannot be opened: {failure}.") from failure
 
-    def _query(self, statement: str, *arguments: int) -> list[tuple]:
-        """All rows at once: no read transaction outlives a call."""
+    def _query(self, statement: str, *arguments: int, read: _ReadRows = sqlite3.Cursor.fetchall) -> _Rows:
+        """What `read` takes of the rows: no read transaction outlives a call."""
         if self._is_immutable and self._wal.exists():  # a server was started meanwhile
             self.close()
             self._open()
         try:
-            return self._connection.execute(statement, arguments).fetchall()
+            with closing(self._connection.execute(statement, arguments)) as cursor:
+                return read(cursor)
         except sqlite3.Error as failure:
             raise LogDamaged(
                 f"The log {self._path} cannot be read: {failure}. If its folder may not be written by you, "
@@ -117,3 +123,14 @@ class SqliteReader:
             except LogDamaged:
                 if attempt + 1 == _WITNESS_READS_MAX:
                     raise
+
+
+def _read_step(cursor: sqlite3.Cursor) -> _Rows:
+    """The next records, until their bodies reach the bound: a record may be as large as a transaction."""
+    rows, bytes_left = [], limits.LOG_FILE_READ_BYTES_PER_STEP
+    for row in cursor:
+        rows.append(row)
+        bytes_left -= len(row[-1])
+        if bytes_left <= 0:
+            break
+    return rows

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
 from functions.search.kept_indexes import KeptIndexes
-from functions.snapshot import Row, TableSize
+from functions.snapshot import UNBOUNDED, Row, TableSize, bounded
 from log.record import DocumentWrite
 
 
@@ -82,17 +82,18 @@ class MemorySnapshot:
         return self._view.version_at(index_id, key, self.ts)
 
     def scan(
-        self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
+        self,
+        index_id: bytes,
+        start: bytes,
+        end: bytes | None,
+        *,
+        descending: bool,
+        limit: int,
+        bytes_max: int = UNBOUNDED,
     ) -> list[Row]:
         keys = self._view.keys_between(index_id, start, end)
-        rows: list[Row] = []
-        for key in reversed(keys) if descending else keys:
-            row = self.get(index_id, key)
-            if row is not None:
-                rows.append(row)
-                if len(rows) == limit:
-                    break
-        return rows
+        found = (self.get(index_id, key) for key in (reversed(keys) if descending else keys))
+        return bounded((row for row in found if row is not None), limit, bytes_max)
 
     def table_size(self, by_id: bytes) -> TableSize:
         rows = self.scan(by_id, b"", None, descending=False, limit=-1)

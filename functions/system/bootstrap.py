@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from functions.catalog import BACKFILLING, Index, Table, bootstrap_catalog, index_fields
 from functions.search.kept_indexes import KeptIndexes
-from functions.snapshot import Row, TableSize
+from functions.snapshot import UNBOUNDED, Row, TableSize
 from functions.system.tables import index_row_id, table_row_id
 from functions.transaction import Transaction
 from log.record import CallTrace, CommitBody
@@ -25,7 +25,14 @@ class EmptySnapshot:
         return None
 
     def scan(
-        self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
+        self,
+        index_id: bytes,
+        start: bytes,
+        end: bytes | None,
+        *,
+        descending: bool,
+        limit: int,
+        bytes_max: int = UNBOUNDED,
     ) -> list[Row]:
         return []
 

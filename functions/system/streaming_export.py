@@ -70,7 +70,7 @@ def list_snapshot(
     if snapshot.ts > ts:
         tables = _tables_at(ts, transaction, tables)
     page = _Page(ts, wanted)
-    for tablet_id, row in _rows(snapshot, tables, place):
+    for tablet_id, row in _rows(snapshot, tables, place, page):
         if page.is_full:
             return page.answer(context, has_more=True)
         page.add(tables[tablet_id], row)
@@ -107,18 +107,22 @@ def _revision_ts(snapshot: SnapshotReader, table: Table, document_id: str) -> in
 
 
 def _rows(
-    snapshot: SnapshotReader, tables: Mapping[bytes, StreamedTable], after: Place | None
+    snapshot: SnapshotReader, tables: Mapping[bytes, StreamedTable], after: Place | None, page: _Page
 ) -> Iterator[tuple[bytes, Row]]:
-    """The rows behind a place, by tablet id and by id; few at a time, because each may be as large as a
-    document can be."""
+    """The rows behind a place, by tablet id and by id; at a time, what the page has room for, and so no more
+    than it may read."""
     for tablet_id, place in tables.items():
         if after is not None and tablet_id < after.tablet_id:
             continue
         start = after.key + b"\x00" if after is not None and tablet_id == after.tablet_id else b""
-        count = min(limits.EXPORT_ROWS_PER_STEP, limits.STREAM_PAGE_ROWS_MAX + 1)
-        while rows := snapshot.scan(place.table.by_id.index_id, start, None, descending=False, limit=count):
+        is_exhausted = False
+        while not is_exhausted:
+            index_id = place.table.by_id.index_id
+            count, bytes_max = page.rows_left + 1, max(1, page.bytes_left)  # one shows whether there are more
+            rows = snapshot.scan(index_id, start, None, descending=False, limit=count, bytes_max=bytes_max)
             yield from ((tablet_id, row) for row in rows)
-            start = rows[-1].key + b"\x00"
+            is_exhausted = len(rows) < count and sum(len(row.document) for row in rows) < bytes_max
+            start = rows[-1].key + b"\x00" if rows else start
 
 
 class _Page:
@@ -131,13 +135,20 @@ class _Page:
         self._last: Place | None = None  # of the rows that were read
 
     @property
+    def rows_left(self) -> int:
+        """How many more it may show, or read."""
+        shown_max, read_max = limits.STREAM_PAGE_ROWS_MAX, limits.STREAM_ROWS_READ_MAX
+        return max(0, min(shown_max - len(self._documents), read_max - self._rows_read))
+
+    @property
+    def bytes_left(self) -> int:
+        """The same in bytes, before the last row."""
+        shown_max, read_max = limits.STREAM_PAGE_BYTES_MAX, limits.STREAM_BYTES_READ_MAX
+        return max(0, min(shown_max - self._documents_bytes, read_max - self._bytes_read))
+
+    @property
     def is_full(self) -> bool:
-        return (
-            len(self._documents) >= limits.STREAM_PAGE_ROWS_MAX
-            or self._documents_bytes >= limits.STREAM_PAGE_BYTES_MAX
-            or self._rows_read >= limits.STREAM_ROWS_READ_MAX
-            or self._bytes_read >= limits.STREAM_BYTES_READ_MAX
-        )
+        return self.rows_left == 0 or self.bytes_left == 0
 
     def add(self, place: StreamedTable, row: Row) -> None:
         """The next row. It is shown if nobody has written it since the snapshot."""

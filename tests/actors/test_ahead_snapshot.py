@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -89,11 +90,20 @@ def check_reads(ahead: AheadSnapshot, twin: MemorySnapshot, rng: random.Random, 
             for _ in range(2)
         ]
         for start, end in bounds:
-            for limit in (1, 2, 3, 4, 5, 1_000):
+            for limit, bytes_max in (
+                (1, 100),
+                (2, 100),
+                (3, 9),
+                (4, 20),
+                (5, 100),
+                (1_000, 1),
+                (1_000, 1_000),
+            ):
                 for descending in (False, True):
-                    ours = ahead.scan(index_id, start, end, descending=descending, limit=limit)
-                    theirs = twin.scan(index_id, start, end, descending=descending, limit=limit)
-                    assert ours == theirs, f"seed {seed}: {start!r} to {end!r}, {descending=}, {limit=}"
+                    bound: Any = {"descending": descending, "limit": limit, "bytes_max": bytes_max}
+                    ours = ahead.scan(index_id, start, end, **bound)
+                    theirs = twin.scan(index_id, start, end, **bound)
+                    assert ours == theirs, f"seed {seed}: {start!r} to {end!r}, {bound}"
 
 
 @pytest.mark.parametrize("block", range(12))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from actors import view_layout
 from actors.index_view import VIEW_FORMAT, IndexView
 from actors.projections.documents import MemoryView
 from actors.view_reader import ViewReader
+from functions.snapshot import UNBOUNDED
 from log import limits
 from log.errors import BackendError, ErrorKind
 from log.invariant import InvariantViolation
@@ -142,11 +144,17 @@ def test_every_read_at_every_timestamp_equals_the_twin(tmp_path: Path, seed: int
             ts = min(ts, world.seq * 10)
             ours, theirs = reader.snapshot(ts), world.twin.snapshot(ts)
             index_id, (start, end) = world.rng.choice(INDEXES), world.bounds()
-            descending, limit = world.rng.random() < 0.5, world.rng.choice([1, 2, 100])
-            facts = (seed, ts, world.seq, index_id, start, end, descending, limit)
-            assert ours.scan(index_id, start, end, descending=descending, limit=limit) == theirs.scan(
-                index_id, start, end, descending=descending, limit=limit
-            ), facts
+            bound: Any = {
+                "descending": world.rng.random() < 0.5,
+                "limit": world.rng.choice([1, 2, 100]),
+                "bytes_max": world.rng.choice([1, 10, 5_000, UNBOUNDED]),
+            }
+            facts = (seed, ts, world.seq, index_id, start, end, bound)
+            found = ours.scan(index_id, start, end, **bound)
+            assert found == theirs.scan(index_id, start, end, **bound), facts
+            assert all(
+                sum(len(row.document) for row in found[:n]) < bound["bytes_max"] for n in range(len(found))
+            )
             key = world.rng.choice(KEYS)
             assert ours.get(index_id, key) == theirs.get(index_id, key), (*facts, key)
             assert ours.catalog_ts == theirs.catalog_ts, facts

@@ -14,7 +14,7 @@ from actors.projections.documents import MemorySnapshot, MemoryView
 from actors.runtime import Pauses
 from actors.view_environment import ViewState
 from functions.catalog import Catalog, Index, Table
-from functions.snapshot import Row, SnapshotReader
+from functions.snapshot import UNBOUNDED, Row, SnapshotReader
 from functions.system.tables import CATALOG_TABLETS
 from log.committer import Commit
 from log.errors import out_of_retention, view_behind
@@ -53,10 +53,17 @@ class CheckedSnapshot(MemorySnapshot):
         return super().get(index_id, key)
 
     def scan(
-        self, index_id: bytes, start: bytes, end: bytes | None, *, descending: bool, limit: int
+        self,
+        index_id: bytes,
+        start: bytes,
+        end: bytes | None,
+        *,
+        descending: bool,
+        limit: int,
+        bytes_max: int = UNBOUNDED,
     ) -> list[Row]:
         self._check()
-        return super().scan(index_id, start, end, descending=descending, limit=limit)
+        return super().scan(index_id, start, end, descending=descending, limit=limit, bytes_max=bytes_max)
 
     def _check(self) -> None:
         state = self._node_view.state
