@@ -19,6 +19,7 @@ from actors.view_environment import ViewState
 from actors.view_reader import ViewReader
 from functions.catalog import BACKFILLING, Catalog, Index, Table, load_catalog
 from functions.indexes import index_of_row
+from functions.snapshot import is_exhausted
 from functions.system.tables import CATALOG_TABLETS, INDEX_TABLET
 from log import limits, values
 from log.committer import NANOSECONDS, Commit
@@ -158,7 +159,10 @@ class IndexShard:
         snapshot = self.reader().snapshot(self.applied_ts)
         start = self._fill_positions.get(index.index_id, b"")
         count = limits.BACKFILL_DOCUMENTS_PER_STEP
-        rows = snapshot.scan(table.by_id.index_id, start, None, descending=False, limit=count)
+        bytes_max = limits.VIEW_READ_BYTES_PER_STEP
+        rows = snapshot.scan(
+            table.by_id.index_id, start, None, descending=False, limit=count, bytes_max=bytes_max
+        )
         entries = []
         for row in rows:
             document = values.loads_canonical(row.document)
@@ -166,7 +170,7 @@ class IndexShard:
             entries.append((index_key(index.fields, document, document["_id"]), row))
         if entries:
             self._view.insert_backfilled(index.index_id, entries)
-        if len(rows) < count:
+        if is_exhausted(rows, count, bytes_max):
             self._fill_positions.pop(index.index_id, None)
             return True
         self._fill_positions[index.index_id] = rows[-1].key + b"\x00"

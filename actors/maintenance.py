@@ -14,6 +14,7 @@ from collections.abc import Callable
 from actors.commit_log import CommitLog
 from actors.index_shard import IndexShard
 from functions.catalog import BACKFILLING, Catalog, Index, PendingSchema, Table
+from functions.snapshot import is_exhausted
 from functions.system.bootstrap import add_missing_tables
 from functions.system.garbage import collect_step
 from functions.system.lifecycle import IndexEvent, SchemaEvent, next_index_state, next_schema_state
@@ -97,14 +98,18 @@ class Maintenance:
         await self._commit("_system/schema_validation", settle)
 
     async def _first_violation(self, catalog: Catalog, pending: PendingSchema) -> tuple[str, str] | None:
+        """(table, why) of a document that was there before the schema was pushed: later writes are checked as
+        they are made. So each step reads the newest there is, and it may take as long as it must."""
         if not pending.schema.schema_validation:
             return None
-        snapshot = self._shard.reader().snapshot(self._shard.applied_ts)
+        count, bytes_max = limits.SCHEMA_VALIDATION_ROWS_PER_STEP, limits.VIEW_READ_BYTES_PER_STEP
         for name in pending.schema.tables:
             table, start = catalog.tables.get(name), b""
             while table is not None:
-                count = limits.SCHEMA_VALIDATION_ROWS_PER_STEP
-                rows = snapshot.scan(table.by_id.index_id, start, None, descending=False, limit=count)
+                snapshot = self._shard.reader().snapshot(self._shard.applied_ts)
+                rows = snapshot.scan(
+                    table.by_id.index_id, start, None, descending=False, limit=count, bytes_max=bytes_max
+                )
                 for row in rows:
                     document = values.loads_canonical(row.document)
                     assert isinstance(document, dict)
@@ -114,7 +119,7 @@ class Maintenance:
                     if why is not None:
                         where = f'Document with ID "{document_id}" in table "{name}"'
                         return name, f"{where} does not match the schema: {why}"
-                if len(rows) < count:
+                if is_exhausted(rows, count, bytes_max):
                     break
                 start = rows[-1].key + b"\x00"
                 await asyncio.sleep(0)

@@ -11,7 +11,7 @@ the ts leaves the undo window; then every call raises `out_of_retention()`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -94,6 +94,11 @@ class SnapshotReader(Protocol):
 def size_of(row: Row | None) -> int | None:
     """The bytes of a row's document, if there is one."""
     return row.size_bytes if row is not None else None
+
+
+def is_exhausted(rows: Sequence[Row], limit: int, bytes_max: int) -> bool:
+    """Whether a scan so bounded, that found these, has found all there is."""
+    return len(rows) < limit and sum(len(row.document) for row in rows) < bytes_max
 
 
 def bounded(rows: Iterable[Row], limit: int, bytes_max: int) -> list[Row]:

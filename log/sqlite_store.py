@@ -36,7 +36,6 @@ FORMAT_VERSION = 2
 _FORMAT_WHOLE, _FORMAT_WITH_BASE = 1, 2
 _Row = tuple[int, int, int, int, int, bytes]  # seq, ts, epoch, kind, crc, body
 _KINDS = frozenset(int(kind) for kind in RecordKind)
-_READ_ROWS = 2_000
 _WITNESS = struct.Struct(">QII")  # seq, crc, crc32 of the two before
 WITNESS_BYTES = _WITNESS.size
 
@@ -118,11 +117,10 @@ class SqliteStore:
             yield Record(row_seq, ts, epoch, RecordKind(kind), crc, body)
 
     def _rows_from(self, seq: int) -> Iterator[_Row]:
-        cursor = self._connection.execute(
+        """One at a time: a record may be as large as a commit can be."""
+        yield from self._connection.execute(
             "SELECT seq, ts, epoch, kind, crc, body FROM log WHERE seq >= ? ORDER BY seq", (seq,)
         )
-        while rows := cursor.fetchmany(_READ_ROWS):
-            yield from rows
 
     def accept_end(self) -> None:
         """The operator goes on without what is missing: the witness says what there is."""

@@ -23,7 +23,7 @@ import orjson
 
 from functions.catalog import Table
 from functions.errors import unparsable_cursor
-from functions.snapshot import Row, SnapshotReader
+from functions.snapshot import Row, SnapshotReader, is_exhausted
 from functions.system.operation import SystemContext
 from functions.system.tables import index_row_id, table_row_id
 from functions.system.transfer_errors import table_was_imported
@@ -115,13 +115,13 @@ def _rows(
         if after is not None and tablet_id < after.tablet_id:
             continue
         start = after.key + b"\x00" if after is not None and tablet_id == after.tablet_id else b""
-        is_exhausted = False
-        while not is_exhausted:
+        is_done = False
+        while not is_done:
             index_id = place.table.by_id.index_id
             count, bytes_max = page.rows_left + 1, max(1, page.bytes_left)  # one shows whether there are more
             rows = snapshot.scan(index_id, start, None, descending=False, limit=count, bytes_max=bytes_max)
             yield from ((tablet_id, row) for row in rows)
-            is_exhausted = len(rows) < count and sum(len(row.document) for row in rows) < bytes_max
+            is_done = is_exhausted(rows, count, bytes_max)
             start = rows[-1].key + b"\x00" if rows else start
 
 

@@ -19,12 +19,12 @@ import orjson
 
 from functions.catalog import Catalog, Table
 from functions.components import is_owned_by
-from functions.snapshot import Row, SnapshotReader
+from functions.snapshot import Row, SnapshotReader, is_exhausted
 from functions.system import files
 from functions.transfer import zip_layout
 from log import values
 from log.blob_store import BlobStore
-from log.limits import EXPORT_ROWS_PER_STEP
+from log.limits import EXPORT_ROWS_PER_STEP, VIEW_READ_BYTES_PER_STEP
 
 _MODE = 0o644 << 16  # where a ZIP keeps the mode of a Unix file
 _NANOSECONDS = 1_000_000_000
@@ -133,10 +133,12 @@ def _rows(snapshot: SnapshotReader, table: Table, tell: Tell) -> Iterator[Row]:
     """Every row by id; few at a time, because each may be as large as a document can be."""
     start = b""
     while True:
-        count = EXPORT_ROWS_PER_STEP
-        rows = snapshot.scan(table.by_id.index_id, start, None, descending=False, limit=count)
+        count, bytes_max = EXPORT_ROWS_PER_STEP, VIEW_READ_BYTES_PER_STEP
+        rows = snapshot.scan(
+            table.by_id.index_id, start, None, descending=False, limit=count, bytes_max=bytes_max
+        )
         yield from rows
-        if len(rows) < count:
+        if is_exhausted(rows, count, bytes_max):
             return
         start = rows[-1].key + b"\x00"
         tell(f"Exporting {table.name}")

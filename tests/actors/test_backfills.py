@@ -12,10 +12,12 @@ import random
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from actors import maintenance
 from actors.index_shard import IndexShard
 from actors.maintenance import Maintenance
 from functions.catalog import BACKFILLING, Catalog, Index, PendingSchema, Table
@@ -28,7 +30,7 @@ from ..support.core_deployment import CoreDeployment
 from ..support.deployment import string_fields, table
 from .test_checkpoints import create_index
 
-DOCUMENTS, DOCUMENTS_PER_STEP = 40, 5
+DOCUMENTS, DOCUMENTS_PER_STEP, BYTES_PER_STEP = 40, 5, 400
 KEYS = "abcdefgh"
 NEW_INDEX = "by_key"
 
@@ -142,7 +144,10 @@ def built_anew(snapshot: SnapshotReader, table: Table, index: Index) -> list[tup
 def test_an_index_filled_among_writes_and_restarts_is_one_that_was_built_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(limits, "BACKFILL_DOCUMENTS_PER_STEP", DOCUMENTS_PER_STEP)
+    if seed % 2:
+        monkeypatch.setattr(limits, "BACKFILL_DOCUMENTS_PER_STEP", DOCUMENTS_PER_STEP)
+    else:  # some documents as well
+        monkeypatch.setattr(limits, "VIEW_READ_BYTES_PER_STEP", BYTES_PER_STEP)
     filling, rng = HeldFilling(monkeypatch), random.Random(seed)
 
     async def scene(deployment: CoreDeployment) -> None:
@@ -238,5 +243,39 @@ def test_a_schema_is_validated_exactly_when_every_document_matches_those_written
         else:
             start = 'New document in table "things"' if wrong_meanwhile else 'Document with ID "'
             assert state["state"] == "failed" and state["error"].startswith(start), (seed, state)
+
+    run_scene(tmp_path, seed, scene)
+
+
+@pytest.mark.parametrize("wrong_before", [False, True])
+def test_a_validation_may_take_longer_than_replaced_documents_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong_before: bool
+) -> None:
+    """Between two of its steps something is committed, and what was before that is forgotten."""
+    seed = 20261128
+    rng = random.Random(seed)
+    monkeypatch.setattr(limits, "SCHEMA_VALIDATION_ROWS_PER_STEP", 4)
+
+    async def scene(deployment: CoreDeployment) -> None:
+        steps = 0
+
+        async def forget(seconds: float) -> None:
+            nonlocal steps
+            if seconds > 0:  # between two rounds of the garbage
+                return await asyncio.sleep(seconds)
+            steps += 1
+            await deployment.transact(insert(rng, 1))
+            deployment.core._shard._view.prune(deployment.core._shard.applied_ts)
+
+        await deployment.transact(insert(rng, DOCUMENTS))
+        if wrong_before:
+            await deployment.transact(write_without_key)
+        monkeypatch.setattr(maintenance, "asyncio", SimpleNamespace(sleep=forget))
+        await deployment.transact(submit)
+        while (row := schema_row(deployment))["state"]["state"] == "pending":
+            assert deployment.failures == []
+            await asyncio.sleep(0.001)
+        assert row["state"]["state"] == ("failed" if wrong_before else "validated"), (seed, row)
+        assert steps > 1 or wrong_before, seed
 
     run_scene(tmp_path, seed, scene)

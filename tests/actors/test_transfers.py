@@ -17,6 +17,7 @@ from functions.system import exports, imports
 from functions.system.blobs import blobs_in_use
 from functions.system.files import FILES, insert_file
 from functions.transaction import Transaction
+from functions.transfer import export_archive
 from log import values
 from log.blob_store import put_bytes, read_bytes
 from log.errors import BackendError
@@ -37,7 +38,12 @@ def documents_in(site: TransferSite, row: dict[str, Any], table: str) -> list[An
     return [values.loads(line) for line in text.splitlines()]
 
 
-def test_an_export_shows_one_moment_however_much_is_written_meanwhile(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bytes_per_step", [1, 1 << 20])
+def test_an_export_shows_one_moment_however_much_is_written_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_per_step: int
+) -> None:
+    monkeypatch.setattr(export_archive, "VIEW_READ_BYTES_PER_STEP", bytes_per_step)
+
     async def scenario(site: TransferSite) -> None:
         await site.insert("a", *({"n": float(n)} for n in range(EXPORT_ROWS_PER_STEP + 1)))
         before = await site.documents("a")
