@@ -76,10 +76,11 @@ def processes_with_variable(name: str, value: str) -> Iterator[ProcessIdentity]:
     return _others(lambda entry: wanted in _environment(entry))
 
 
-def processes_holding(folder: Path) -> Iterator[ProcessIdentity]:
-    """Processes that have a file below `folder` open, which may be deleted."""
+def processes_writing(folder: Path) -> Iterator[ProcessIdentity]:
+    """Processes that have a file below `folder` open for writing, which may be deleted. Who only reads one,
+    as whoever follows a log, is none of them."""
     prefix = f"{folder}/"
-    return _others(lambda entry: any(path.startswith(prefix) for path in _open_files(entry)))
+    return _others(lambda entry: any(path.startswith(prefix) for path in _written_files(entry)))
 
 
 def _others(is_meant: Callable[[Path], bool]) -> Iterator[ProcessIdentity]:
@@ -91,12 +92,15 @@ def _others(is_meant: Callable[[Path], bool]) -> Iterator[ProcessIdentity]:
                 yield found
 
 
-def _open_files(entry: Path) -> Iterator[str]:
+def _written_files(entry: Path) -> Iterator[str]:
     """Of another user's process: none."""
     with contextlib.suppress(OSError):
         for descriptor in (entry / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
-                yield os.readlink(descriptor)
+                facts = (entry / "fdinfo" / descriptor.name).read_text()
+                flags = int(facts.partition("flags:")[2].split()[0], 8)
+                if flags & os.O_ACCMODE != os.O_RDONLY:
+                    yield os.readlink(descriptor)
 
 
 def _environment(entry: Path) -> list[bytes]:

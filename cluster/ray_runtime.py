@@ -32,9 +32,9 @@ from cluster.processes import (
     ProcessIdentity,
     end_processes,
     identify,
-    processes_holding,
     processes_mentioning,
     processes_with_variable,
+    processes_writing,
 )
 
 _OBJECT_STORE_BYTES = 80 << 20
@@ -109,7 +109,7 @@ class RayRuntime:
         folders = (self.session_folder, self._token_path, self._node_folder)
         ours = [
             *processes_mentioning(*map(str, folders)),
-            *processes_holding(self.session_folder),
+            *processes_writing(self.session_folder),
             *processes_with_variable(FOLDER_VARIABLE, str(self._packages_folder)),
         ]
         end_processes(set(ours), term_seconds=_END_SECONDS)

@@ -15,7 +15,7 @@ import pytest
 
 from cluster.data_folder import DataFolder
 from cluster.local_backend import VERSION, program_path, project_file
-from cluster.processes import ProcessIdentity, processes_holding, processes_mentioning
+from cluster.processes import ProcessIdentity, processes_mentioning, processes_writing
 from cluster.ray_runtime import RayRuntime
 
 from ..support.server import CONFORMANCE_APP, NPM, TIDELOG, copy_app, free_port, needs_npm
@@ -77,7 +77,7 @@ class Developer:
         """All that runs for the project's server, itself included."""
         session = RayRuntime(self.data.path).session_folder
         named = processes_mentioning(str(project_file(self.project).parent), str(session))
-        return [*named, *processes_holding(session)]
+        return [*named, *processes_writing(session)]
 
     def nothing_runs(self) -> bool:
         return not self.processes()

@@ -73,16 +73,26 @@ def test_whoever_merely_mentions_the_packages_of_a_server_is_left_alone(
     assert bystander.returncode == 0
 
 
-@pytest.mark.parametrize(("is_ours", "suffix"), [(True, ""), (False, "-2")])
+@pytest.mark.parametrize(
+    ("is_ours", "suffix", "stream"), [(True, "", "stdout"), (False, "-2", "stdout"), (False, "", "stdin")]
+)
 def test_an_agent_of_ray_is_known_by_its_output_alone_even_when_that_is_deleted(
-    tmp_path: Path, is_ours: bool, suffix: str
+    tmp_path: Path, is_ours: bool, suffix: str, stream: str
 ) -> None:
-    """Its title has taken the place of its command line and of its environment."""
+    """Its title has taken the place of its command line and of its environment. Who reads what it has written
+    is somebody else."""
     runtime = RayRuntime(tmp_path)
     session = runtime.session_folder.with_name(runtime.session_folder.name + suffix)
     session.mkdir()
-    with (session / "agent.out").open("w") as output:
-        agent = subprocess.Popen(["sleep", "600"], stdout=output, env={})
+    path = session / "agent.out"
+    path.touch()
+    with path.open("w" if stream == "stdout" else "r") as file:
+        agent = subprocess.Popen(
+            ["sleep", "600"],
+            stdout=file if stream == "stdout" else None,
+            stdin=file if stream == "stdin" else None,
+            env={},
+        )
     shutil.rmtree(session)
     process = identified(agent.pid)
     try:
