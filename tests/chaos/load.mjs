@@ -9,7 +9,10 @@ const { anyApi } = require("convex/server");
 const WebSocket = require("ws");
 
 const SETTLE_MS = 30_000;
-const REST_MS = 20; // between two turns of a writer, so that lists stay short however long the kills take
+// Between two turns of a writer, and longer the more it has written: a quarter of an hour of kills makes fewer messages
+// than a list may have (8,192).
+const REST_MS_MIN = 20;
+const REST_MS_PER_TURN = 0.5;
 
 const [url, channel, writerCount] = process.argv.slice(2);
 const { messages } = anyApi;
@@ -41,7 +44,7 @@ async function write(number) {
     acknowledged.push(token);
     counts[name].push(count);
     if (i === 0) say("started", name);
-    await rest(REST_MS);
+    await rest(Math.max(REST_MS_MIN, i * REST_MS_PER_TURN));
   }
   await client.close();
 }

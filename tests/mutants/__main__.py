@@ -70,6 +70,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "tests/actors/test_index_view.py",
         "tests/actors/test_changed_keys.py",
         "tests/actors/test_ahead_snapshot.py",
+        "tests/actors/test_held_snapshots.py",
     ),
     "actors/view_sizes.py": ("tests/actors/test_index_view.py", "tests/actors/test_view_sizes.py"),
     "functions/search/words.py": (
