@@ -197,7 +197,7 @@ class _Replaced:
             found = cursor.set_range(start)
             while found and (physical := cursor.key()) < limit:
                 stored = physical[len(start) :]
-                if stored not in rows or is_grouped(stored):  # else an earlier one is known by its full key
+                if stored not in rows:  # one that was cut never is: its full key is known once it is unpacked
                     key, row = unpack_undo(stored, cursor.value(), read_pieces)
                     rows.setdefault(key, row)
                 found = cursor.next()
