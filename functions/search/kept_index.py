@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from functions.indexes import SEARCH, Index
 from functions.search.text_index import TextIndex
-from functions.snapshot import Row, SnapshotReader
+from functions.snapshot import Row, SnapshotReader, is_exhausted
 from log import limits
 
 
@@ -84,14 +84,17 @@ class KeptIndex:
 
     def _compare(self, published: SnapshotReader, rows_max: int) -> None:
         while self._compared is not None and rows_max > 0:
-            count = min(rows_max, limits.SEARCH_ROWS_PER_STEP)
-            rows = published.scan(self._by_id, self._compared, None, descending=False, limit=count)
+            count, bytes_max = min(rows_max, limits.SEARCH_ROWS_PER_STEP), limits.VIEW_READ_BYTES_PER_STEP
+            rows = published.scan(
+                self._by_id, self._compared, None, descending=False, limit=count, bytes_max=bytes_max
+            )
             for row in rows:
                 self._unmet.discard(row.key)
                 if self.content.revision_of(row.key) != row.revision_ts:
                     self.put(row.key, row)
-            rows_max -= count
-            self._compared = rows[-1].key + b"\x00" if len(rows) == count else None
+            rows_max -= len(rows)
+            is_done = is_exhausted(rows, count, bytes_max)
+            self._compared = None if is_done else rows[-1].key + b"\x00"
         if self._compared is None:
             for key in self._unmet:
                 self.put(key, None)
