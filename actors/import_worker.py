@@ -26,7 +26,7 @@ from actors.import_run import ImportRun, check_unchanged, namespace_of, schema_i
 from actors.transfer_worker import decide, transact
 from functions.catalog import Catalog, Table
 from functions.components import APP_PATH, owner_of
-from functions.snapshot import Row
+from functions.snapshot import Row, pages
 from functions.system import imports
 from functions.system import transfer_errors as errors
 from functions.system.component_rows import install
@@ -154,12 +154,8 @@ class ImportJob:
     async def _pieces(self, table: Table) -> AsyncIterator[Sequence[Row]]:
         """All rows, a piece at a time: calls of actions go on meanwhile."""
         transaction = (await self._transactions.begin()).transaction
-        start, count = b"", SYSTEM_COUNT_ROWS_PER_STEP
-        while rows := transaction.snapshot.scan(
-            table.by_id.index_id, start, None, descending=False, limit=count
-        ):
+        for rows in pages(transaction.snapshot, table.by_id.index_id, SYSTEM_COUNT_ROWS_PER_STEP):
             yield rows
-            start = rows[-1].key + b"\x00"
             await asyncio.sleep(0)
 
     # --- writing ------------------------------------------------------------------------------------

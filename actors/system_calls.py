@@ -157,11 +157,10 @@ class SystemCalls:
         """One that only reads: at a moment of its caller's choice, or at the newest when that is no longer
         kept. The newest may be lost as well, where nothing was committed for long and then something is
         between beginning and reading: it begins again."""
-        newest = (await self._begin_reading(None)).transaction
         assert operation.reads_at is not None
         with _refusing_malformed(name):
             ts = operation.reads_at(tree, self._context())
-        if ts is not None and ts > newest.begin_ts:
+        if ts is not None and ts > (await self._begin_reading(None)).transaction.begin_ts:
             raise timestamp_not_reached(ts)
         for _ in range(limits.SYSTEM_ATTEMPTS_MAX):
             try:

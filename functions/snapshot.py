@@ -11,7 +11,7 @@ the ts leaves the undo window; then every call raises `out_of_retention()`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -94,6 +94,19 @@ class SnapshotReader(Protocol):
 def size_of(row: Row | None) -> int | None:
     """The bytes of a row's document, if there is one."""
     return row.size_bytes if row is not None else None
+
+
+def pages(
+    snapshot: SnapshotReader, index_id: bytes, limit: int, bytes_max: int = UNBOUNDED
+) -> Iterator[list[Row]]:
+    """All rows of an index, in key order, so many at a time."""
+    start, is_done = b"", False
+    while not is_done:
+        rows = snapshot.scan(index_id, start, None, descending=False, limit=limit, bytes_max=bytes_max)
+        if rows:
+            yield rows
+            start = rows[-1].key + b"\x00"
+        is_done = is_exhausted(rows, limit, bytes_max)
 
 
 def is_exhausted(rows: Sequence[Row], limit: int, bytes_max: int) -> bool:

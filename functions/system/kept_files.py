@@ -13,13 +13,12 @@ that it saw and that is refused, makes it run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from functions.catalog import Table
 from functions.components import owner_of
-from functions.snapshot import Row, SnapshotReader
+from functions.snapshot import Row, SnapshotReader, pages
 from functions.system import transfer_errors as errors
 from functions.system.files import FILES
 from functions.transaction import Transaction
@@ -67,8 +66,8 @@ class FileReplacement:
             return
         changed = files.changed_keys(_by_id(transaction), kept.as_of_ts)
         if changed is None:  # too long ago: all is compared, in this one transaction
-            changed = set(_keys(files, _by_id(transaction)))
-            changed |= set(_keys(transaction.snapshot, self._target(transaction).by_id.index_id))
+            changed = _keys(files, _by_id(transaction))
+            changed |= _keys(transaction.snapshot, self._target(transaction).by_id.index_id)
         for key in sorted(changed):
             if kept.end is None or key < kept.end:
                 self._settle(transaction, files, key)
@@ -101,11 +100,8 @@ def _by_id(transaction: Transaction) -> bytes:
     return transaction.catalog.tables[FILES].by_id.index_id
 
 
-def _keys(snapshot: SnapshotReader, index_id: bytes) -> Iterator[bytes]:
-    start, count = b"", SCAN_ROWS_PER_FETCH_MAX
-    while rows := snapshot.scan(index_id, start, None, descending=False, limit=count):
-        yield from (row.key for row in rows)
-        start = rows[-1].key + b"\x00"
+def _keys(snapshot: SnapshotReader, index_id: bytes) -> set[bytes]:
+    return {row.key for rows in pages(snapshot, index_id, SCAN_ROWS_PER_FETCH_MAX) for row in rows}
 
 
 def _document(row: Row | None) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ import orjson
 
 from functions.catalog import Catalog, Table
 from functions.components import is_owned_by
-from functions.snapshot import Row, SnapshotReader, is_exhausted
+from functions.snapshot import Row, SnapshotReader, pages
 from functions.system import files
 from functions.transfer import zip_layout
 from log import values
@@ -131,16 +131,8 @@ def _smallest_first(snapshot: SnapshotReader, tables: list[Table], tell: Tell) -
 
 def _rows(snapshot: SnapshotReader, table: Table, tell: Tell) -> Iterator[Row]:
     """Every row by id; few at a time, because each may be as large as a document can be."""
-    start = b""
-    while True:
-        count, bytes_max = EXPORT_ROWS_PER_STEP, VIEW_READ_BYTES_PER_STEP
-        rows = snapshot.scan(
-            table.by_id.index_id, start, None, descending=False, limit=count, bytes_max=bytes_max
-        )
+    for rows in pages(snapshot, table.by_id.index_id, EXPORT_ROWS_PER_STEP, VIEW_READ_BYTES_PER_STEP):
         yield from rows
-        if is_exhausted(rows, count, bytes_max):
-            return
-        start = rows[-1].key + b"\x00"
         tell(f"Exporting {table.name}")
 
 
