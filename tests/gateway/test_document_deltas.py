@@ -19,7 +19,7 @@ from log import limits
 from log.ids import encode_id
 
 from ..support.stream_deltas import Commit, Writer, applied, as_commits, deltas_after
-from ..support.stream_site import StreamSite, document_of, name_of, run_site
+from ..support.stream_site import StreamSite, document_of, name_of, pages_of, run_site
 
 
 @pytest.mark.parametrize("round_number", range(6))
@@ -36,12 +36,8 @@ def test_a_snapshot_and_the_deltas_after_it_give_what_the_database_has_wherever_
         monkeypatch.setattr(limits, "DELTA_RECORDS_READ_MAX", rng.choice((1, 2, 5, 1_000)))
         monkeypatch.setattr(limits, "DELTA_CURSORS_HELD_MAX", rng.choice((1, 2, 100)))
         await writer.write(20)
-        page = await site.ask("list_snapshot")
-        state, snapshot = {name_of(shown): document_of(shown) for shown in page["values"]}, page["snapshot"]
-        while page["hasMore"]:
-            await writer.write(rng.randrange(3))
-            page = await site.ask("list_snapshot", cursor=page["cursor"])
-            state.update({name_of(shown): document_of(shown) for shown in page["values"]})
+        snapshot, pages = await pages_of(site, lambda _: writer.write(rng.randrange(3)))
+        state = {name_of(shown): document_of(shown) for page in pages for shown in page}
         await writer.write(20)
         left = 20
 

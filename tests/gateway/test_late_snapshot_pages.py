@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,9 @@ from log import limits
 from log.ids import encode_id
 
 from ..support.stream_deltas import Writer, applied, as_commits, deltas_after
-from ..support.stream_site import Name, Shown, StreamSite, document_of, name_of, run_site
+from ..support.stream_site import Name, StreamSite, document_of, name_of, pages_of, run_site
 
 NOT_IMPORTED = {"tableName": "others"}
-
-
-async def nothing(_page_number: int) -> None:
-    return None
-
-
-async def pages_of(
-    site: StreamSite, between: Callable[[int], Awaitable[object]] = nothing, **asked: Any
-) -> tuple[int, list[list[Shown]]]:
-    """All pages of a snapshot; `between` runs after each, and is told how many there were."""
-    page = await site.ask("list_snapshot", **asked)
-    pages = [page["values"]]
-    while page["hasMore"]:
-        await between(len(pages))
-        page = await site.ask("list_snapshot", cursor=page["cursor"], **asked)
-        pages.append(page["values"])
-    return page["snapshot"], pages
 
 
 async def make_late(site: StreamSite) -> None:
@@ -252,12 +234,8 @@ def test_a_page_reads_a_bounded_number_of_documents_and_bytes_whatever_it_leaves
         await site.write(change)
         await make_late(site)
         monkeypatch.setattr(limits, limit, value)
-        page = await site.ask("list_snapshot", snapshot=snapshot, tableName="notes")
-        sizes = [len(page["values"])]
-        while page["hasMore"]:
-            page = await site.ask("list_snapshot", cursor=page["cursor"], tableName="notes")
-            sizes.append(len(page["values"]))
-        assert sizes == shown_per_page
+        _, pages = await pages_of(site, snapshot=snapshot, tableName="notes")
+        assert [len(page) for page in pages] == shown_per_page
 
     run_site(tmp_path, scenario)
 

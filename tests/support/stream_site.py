@@ -170,3 +170,21 @@ def document_of(shown: Shown) -> bytes:
     """The canonical text of the document that a page shows in the encoded format."""
     marks = ("_component", "_table", "_ts", "_deleted")
     return values.dumps(values.decode({name: value for name, value in shown.items() if name not in marks}))
+
+
+async def nothing(_page_number: int) -> None:
+    return None
+
+
+async def pages_of(
+    site: StreamSite, between: Callable[[int], Awaitable[object]] = nothing, **asked: Any
+) -> tuple[int, list[list[Shown]]]:
+    """All pages of a snapshot; `between` runs after each, and is told how many there were."""
+    page = await site.ask("list_snapshot", **asked)
+    pages = [page["values"]]
+    while page["hasMore"]:
+        await between(len(pages))
+        page = await site.ask("list_snapshot", **{**asked, "cursor": page["cursor"]})
+        pages.append(page["values"])
+    assert page["cursor"] is None
+    return page["snapshot"], pages
